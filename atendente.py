@@ -1,0 +1,112 @@
+"""O programa do atendente: fica disponível e conversa com um cliente depois do outro.
+
+São duas threads, como em `cliente.py`: a de leitura fica parada no `recv`, à espera do servidor; a
+principal, no `input()`, à espera da pessoa. A diferença é o que vem depois do fim de uma conversa:
+o cliente sai, o atendente volta para a fila.
+"""
+
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+
+from protocolo import (
+    Aviso,
+    Comando,
+    Conectado,
+    Entrada,
+    Fila,
+    Fim,
+    Mensagem,
+    Pergunta,
+    Resposta,
+    Texto,
+    Tipo,
+    comandos_do_servidor,
+)
+from terminal import Tela, analisador_de_conversa, erros_para_gente
+
+
+def identificar(sock: socket.socket, comandos: Iterator[Comando], tela: Tela, nome: str | None) -> str | None:
+    """Diz o tipo, a senha e o nome, quando o servidor o pede. Devolve o nome, ou `None` se fomos recusados."""
+    formato = Texto()
+    sock.sendall(formato.codificar(Entrada(Tipo.ATENDENTE)))
+    for comando in comandos:
+        match comando:
+            case Pergunta("senha"):
+                sock.sendall(formato.codificar(Resposta("senha", tela.perguntar_senha("Senha dos atendentes: "))))
+            case Pergunta("nome"):
+                nome = nome or tela.perguntar_nome("Digite seu nome de atendente: ")
+                sock.sendall(formato.codificar(Resposta("nome", nome)))
+                return nome
+            case Fim(motivo):
+                tela.mostrar(f"*** {motivo} ***", "vermelho")
+                return None
+    tela.mostrar("*** Desconectado do servidor. ***", "vermelho")
+    return None
+
+
+def ouvir_servidor(comandos: Iterator[Comando], tela: Tela) -> None:
+    """A thread de leitura: mostra tudo o que o servidor diz, até o fim da conexão."""
+    try:
+        for comando in comandos:
+            match comando:
+                case Fila():
+                    tela.mostrar("(Aguardando clientes...)", "amarelo")
+                case Conectado(nome):
+                    tela.conversa(em_curso=True)
+                    tela.mostrar(f"*** Conexão estabelecida! Você está falando com {nome}. ***", "verde")
+                case Mensagem(nome, textos):
+                    tela.mostrar("\n".join(f"[{nome}]: {texto}" for texto in textos))
+                case Aviso(mensagem):
+                    tela.mostrar(f"({mensagem})", "amarelo")
+                case Fim(mensagem):
+                    tela.conversa(em_curso=False)
+                    tela.mostrar(f"*** {mensagem} ***\n*** Chat encerrado. ***", "verde")
+        if not tela.saindo:
+            tela.mostrar("*** Desconectado do servidor. ***", "vermelho")
+    except OSError:
+        tela.mostrar("*** A conexão com o servidor caiu. ***", "vermelho")
+    finally:
+        tela.encerrar()
+
+
+def conversar(sock: socket.socket, comandos: Iterator[Comando], tela: Tela, nome: str) -> None:
+    """A thread principal: envia o que a pessoa digita, até ela sair."""
+    leitura = threading.Thread(target=ouvir_servidor, args=(comandos, tela), name="leitura", daemon=True)
+    leitura.start()
+    formato = Texto()
+    try:
+        while (linha := tela.ler()) is not None:
+            comando = tela.interpretar(linha, nome)
+            if isinstance(comando, Fim) and tela.interativa and not tela.em_conversa:
+                # O servidor entenderia que o atendente quer deixar a fila.
+                tela.mostrar("(Nenhuma conversa para encerrar; /sair fecha o programa.)", "amarelo")
+            elif comando:
+                sock.sendall(formato.codificar(comando))
+        # Só o nosso lado do fluxo acaba aqui: o que já foi enviado chega, e o que falta ler, também.
+        sock.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass  # a conexão caiu, e a thread de leitura já o disse
+    tela.sair()
+    leitura.join(timeout=2)
+
+
+def main() -> int:
+    """O comando `python cliente.py`."""
+    opcoes = analisador_de_conversa("Atendente da fila de atendimento: conversa com um cliente depois do outro.").parse_args()
+    tela = Tela()
+    with erros_para_gente(), socket.create_connection((opcoes.host, opcoes.porta), timeout=10) as sock:
+        sock.settimeout(None)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # cada linha parte na hora
+        comandos = comandos_do_servidor(sock.recv)
+        nome = identificar(sock, comandos, tela, opcoes.nome)
+        if nome is None:
+            return 1
+        tela.mostrar("Você está online e aguardando clientes.")
+        conversar(sock, comandos, tela, nome)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,934 @@
+"""O servidor da fila de atendimento: quem espera, quem conversa com quem e o caminho de cada linha.
+
+As threads:
+
+    principal    espera o sinal de encerrar
+    porteiro     aceita as conexões (`serve_forever`)
+    conexao-N    uma por conexão: a única que lê o seu socket; executa o fato que cada linha conta
+    carteiro     entrega o que não pôde ser entregue na hora, publica posições, fecha conexões
+    log          escreve na saída padrão, para que ninguém mais precise esperar por ela
+
+O arquivo tem duas metades. As **filas** são só memória: listas, estados e a trava que os guarda,
+testáveis sem rede. As **conexões** são só rede: leem, chamam as filas e enviam o que elas deixaram
+nas caixas de saída. Um fato (entrou, falou, saiu) é uma seção crítica: muda o estado **e** põe nas
+caixas as linhas que o contam, e por isso cada um lê os fatos na ordem em que aconteceram. O envio
+vem depois, fora da trava.
+"""
+
+import contextlib
+import enum
+import errno
+import hmac
+import itertools
+import logging
+import logging.handlers
+import os
+import queue
+import select
+import signal
+import socket
+import socketserver
+import struct
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from protocolo import (
+    MAXIMO_DA_LINHA,
+    PORTA_PADRAO,
+    Aviso,
+    Comando,
+    Conectado,
+    Fila,
+    Fim,
+    LinhaLonga,
+    Mensagem,
+    Pergunta,
+    SeparadorDeLinhas,
+    Texto,
+    Tipo,
+    limpar,
+    validar_nome,
+)
+from terminal import Analisador, colorir, inteiro, segundos, usar_cores
+
+log = logging.getLogger("fila")
+
+# =================================================================================================
+# As filas: só memória.
+# =================================================================================================
+
+MAXIMO_GUARDADO = 20
+"""Mensagens que um cliente pode deixar prontas enquanto espera."""
+
+CAIXA_CHEIA = 64 * 1024
+"""Bytes: de uma caixa de saída maior que isto, quem fala espera a vez de enviar."""
+
+LOTADO = Fim("Servidor lotado; tente mais tarde.")
+ENCERRADO = Fim("Servidor encerrado.")
+LONGA_DEMAIS = Aviso(f"Mensagem longa demais (máximo de {MAXIMO_DA_LINHA} bytes); não foi enviada.")
+
+
+class Participante:
+    """Uma conexão vista pelas filas: quem é, e o que falta lhe dizer.
+
+    `caixa` é a caixa de saída: as linhas já codificadas, na ordem dos fatos. `retirado` diz que
+    ele já não está em `user_states` e que nada mais entra na caixa: depois dela, o fim de fluxo.
+    """
+
+    def __init__(self) -> None:
+        self.nome = ""
+        self.tipo = Tipo.CLIENTE
+        self.formato = Texto()
+        self.caixa: list[bytes] = []
+        self.retirado = False
+
+    def __str__(self) -> str:
+        return f"{self.nome} ({self.tipo.value})"
+
+
+class Fase(enum.Enum):
+    """Onde está quem se conectou. Sair de qualquer uma delas é sair de `user_states`."""
+
+    IDENTIFICACAO = enum.auto()
+    FILA = enum.auto()
+    CONVERSA = enum.auto()
+
+
+@dataclass(slots=True)
+class Estado:
+    """O que `user_states` guarda de cada participante."""
+
+    fase: Fase = Fase.IDENTIFICACAO
+    par: Participante | None = None  # com quem conversa
+    guardadas: list[str] = field(default_factory=list)  # mensagens de quem ainda espera
+    posicao: int = 0  # a última que o cliente soube
+
+
+@dataclass(slots=True)
+class Efeito:
+    """O que um fato deixou por fazer fora da trava: a quem entregar linhas e o que pôr no log."""
+
+    destinos: dict[Participante, None] = field(default_factory=dict)  # um conjunto que guarda a ordem
+    registros: list[tuple[str, str]] = field(default_factory=list)  # (marca, texto)
+
+
+class Filas:
+    """Quem espera e quem conversa com quem. Cada método público é um fato e toma a trava uma vez.
+
+    Nenhum deles bloqueia nem faz entrada ou saída: devolvem um `Efeito`, e quem chamou o cumpre.
+    """
+
+    def __init__(self, maximo: int = 1000) -> None:
+        self.maximo = maximo
+        # A trava (a `global_lock` do relatório) guarda tudo o que vem abaixo e, de cada
+        # participante, a caixa de saída, `retirado`, `nome` e `tipo`.
+        self.trava = threading.Lock()
+        self.fila_clientes: list[Participante] = []
+        self.fila_atendentes: list[Participante] = []
+        self.user_states: dict[Participante, Estado] = {}  # todos os conectados, em qualquer fase
+        self.posicoes_mudaram = False  # há clientes que ainda não sabem a sua nova posição
+        self.encerrada = False
+
+    # Os fatos.
+
+    def admitir(self, eu: Participante) -> bool:
+        """Alguém se conectou. `False` se não há lugar: então só falta despedir-se dele."""
+        with self.trava:
+            self.user_states[eu] = Estado()
+            if self.encerrada or len(self.user_states) > self.maximo:
+                self._despedir(Efeito(), eu, ENCERRADO if self.encerrada else LOTADO)
+            return not eu.retirado
+
+    def recusar(self, eu: Participante, motivo: Fim) -> Efeito:
+        """A conexão não pode continuar: não se identificou direito, ou faltou uma thread para ela."""
+        efeito = Efeito()
+        with self.trava:
+            if eu in self.user_states:
+                self._despedir(efeito, eu, motivo)
+        return efeito
+
+    def entrar(self, eu: Participante, tipo: Tipo, nome: str) -> Efeito:
+        """Quem se identificou vai para o fim da sua fila, ou direto para uma conversa."""
+        efeito = Efeito()
+        with self.trava:
+            if eu in self.user_states:
+                eu.tipo, eu.nome, eu.formato.nome = tipo, nome, nome
+                self._enfileirar(efeito, eu)
+        return efeito
+
+    def falar(self, eu: Participante, textos: list[str]) -> Participante | None:
+        """Mensagens de `eu`. Devolve quem tem linhas a receber: o par, ou o próprio, avisado."""
+        with self.trava:
+            estado = self.user_states.get(eu)
+            if estado is None:
+                return None
+            if estado.par is not None:
+                return self._repassar_chat(eu, estado.par, textos)
+            if eu.tipo is Tipo.CLIENTE:
+                return self._guardar(eu, estado, textos)
+            self._dizer(eu, *[Aviso("Nenhum cliente conectado; a mensagem não foi enviada.")] * len(textos))
+            return eu
+
+    def responder(self, eu: Participante, comando: Pergunta | Aviso) -> Efeito:
+        """Algo que só diz respeito a `eu`, e não muda nada."""
+        efeito = Efeito()
+        with self.trava:
+            if eu in self.user_states:
+                self._contar(efeito, eu, comando)
+        return efeito
+
+    def encerrar(self, eu: Participante) -> Efeito:
+        """`FIM:` de `eu`: acaba a conversa; fora de uma, `eu` deixa a fila."""
+        efeito = Efeito()
+        with self.trava:
+            estado = self.user_states.get(eu)
+            if estado is None:
+                return efeito
+            if estado.par is None:
+                efeito.registros.append(("DISCONNECT", f"{eu} saiu da fila."))
+                self._despedir(efeito, eu, Fim("Você saiu da fila."))
+            else:
+                self._acabar_conversa(efeito, eu, estado.par, "encerrou a conversa")
+        return efeito
+
+    def sair(self, eu: Participante) -> Efeito:
+        """A conexão acabou. A limpeza de todos os casos: pode ser chamada mais de uma vez."""
+        efeito = Efeito()
+        with self.trava:
+            estado = self.user_states.get(eu)
+            if estado is None:
+                return efeito
+            if estado.fase is not Fase.IDENTIFICACAO:
+                efeito.registros.append(("DISCONNECT", f"{eu} desconectou."))
+            par = estado.par
+            self._despedir(efeito, eu)
+            if par is not None:
+                self._acabar_conversa(efeito, eu, par, "desconectou")
+        return efeito
+
+    def desligar(self) -> Efeito:
+        """O servidor vai encerrar: despede-se de todos, e ninguém mais é admitido."""
+        efeito = Efeito()
+        with self.trava:
+            self.encerrada = True
+            for participante in list(self.user_states):
+                self._despedir(efeito, participante, ENCERRADO)
+        return efeito
+
+    def publicar_posicoes(self) -> Efeito:
+        """Conta a cada cliente a posição que mudou desde a última que ele soube."""
+        efeito = Efeito()
+        with self.trava:
+            self.posicoes_mudaram = False
+            for posicao, cliente in enumerate(self.fila_clientes, start=1):
+                self._dizer_posicao(efeito, cliente, posicao)
+        return efeito
+
+    # A caixa de saída, para quem vai enviar.
+
+    def recolher(self, eu: Participante) -> tuple[bytes, bool]:
+        """Esvazia a caixa de `eu`: devolve o que havia nela, e se depois disso não vem mais nada."""
+        with self.trava:
+            linhas, eu.caixa = eu.caixa, []
+            acabou = eu.retirado
+        return b"".join(linhas), acabou
+
+    def caixa_cheia(self, eu: Participante) -> bool:
+        """Diz se quem fala com `eu` deve esperar antes de falar mais."""
+        with self.trava:
+            return sum(map(len, eu.caixa)) >= CAIXA_CHEIA
+
+    # Os passos de que os fatos são feitos. Todos exigem a trava.
+
+    def _dizer(self, destino: Participante, *comandos: Comando) -> None:
+        """Põe os comandos na caixa de saída. Exige a trava."""
+        destino.caixa.extend(map(destino.formato.codificar, comandos))
+
+    def _contar(self, efeito: Efeito, destino: Participante, *comandos: Comando) -> None:
+        """Como `_dizer`, e lembra que há o que entregar. Exige a trava."""
+        self._dizer(destino, *comandos)
+        efeito.destinos[destino] = None
+
+    def _dizer_posicao(self, efeito: Efeito, cliente: Participante, posicao: int) -> None:
+        """Conta a posição, se for novidade para o cliente. Exige a trava."""
+        estado = self.user_states[cliente]
+        if estado.posicao != posicao:
+            estado.posicao = posicao
+            self._contar(efeito, cliente, Fila(posicao))
+
+    def _enfileirar(self, efeito: Efeito, eu: Participante) -> None:
+        """Põe `eu` no fim da sua fila; só conta que espera se não houver par para já. Exige a trava."""
+        estado = self.user_states[eu]
+        estado.fase, estado.par = Fase.FILA, None
+        fila = self.fila_clientes if eu.tipo is Tipo.CLIENTE else self.fila_atendentes
+        fila.append(eu)
+        if self.tentar_formar_par(efeito):
+            return
+        if eu.tipo is Tipo.CLIENTE:
+            self._dizer_posicao(efeito, eu, len(fila))
+        else:
+            self._contar(efeito, eu, Fila(None))
+
+    def tentar_formar_par(self, efeito: Efeito) -> bool:
+        """Une o primeiro de cada fila, se houver os dois. Exige a trava.
+
+        Basta tentar quando alguém entra numa fila: só então podem passar a existir os dois.
+        """
+        if not (self.fila_clientes and self.fila_atendentes):
+            return False
+        cliente, atendente = self.fila_clientes.pop(0), self.fila_atendentes.pop(0)
+        self.posicoes_mudaram = bool(self.fila_clientes)
+        do_cliente, do_atendente = self.user_states[cliente], self.user_states[atendente]
+        do_cliente.fase = do_atendente.fase = Fase.CONVERSA
+        do_cliente.par, do_atendente.par = atendente, cliente
+        self._contar(efeito, cliente, Conectado(atendente.nome))
+        self._contar(efeito, atendente, Conectado(cliente.nome))
+        if do_cliente.guardadas:
+            self._repassar_chat(cliente, atendente, do_cliente.guardadas)
+        efeito.registros.append(("MATCHMAKER", f"Par formado: {cliente} com {atendente}."))
+        return True
+
+    def _repassar_chat(self, de: Participante, para: Participante, textos: list[str]) -> Participante:
+        """Entrega ao par, na íntegra e sob o nome de quem falou. Exige a trava."""
+        self._dizer(para, Mensagem(de.nome, textos))
+        return para
+
+    def _guardar(self, eu: Participante, estado: Estado, textos: list[str]) -> Participante:
+        """Guarda o que o cliente diz enquanto espera, até o limite. Exige a trava."""
+        if not estado.guardadas:
+            self._dizer(eu, Aviso("Você ainda está na fila; sua mensagem será entregue ao atendente."))
+        cabem = MAXIMO_GUARDADO - len(estado.guardadas)
+        estado.guardadas += textos[:cabem]
+        for _ in textos[cabem:]:
+            self._dizer(eu, Aviso("Limite de mensagens na espera atingido; a mensagem não foi guardada."))
+        return eu
+
+    def _acabar_conversa(self, efeito: Efeito, quem: Participante, par: Participante, fez: str) -> None:
+        """Desfaz o par: o cliente é desconectado; o atendente volta para a fila. Exige a trava."""
+        self._acabar_para(efeito, par, f"O {quem.tipo.value.lower()} {quem.nome} {fez}.")
+        if not quem.retirado:
+            self._acabar_para(efeito, quem, f"Você {fez}.")
+
+    def _acabar_para(self, efeito: Efeito, eu: Participante, motivo: str) -> None:
+        """O fim da conversa para um dos dois. Exige a trava."""
+        fim = Fim(f"Atendimento encerrado. {motivo}")
+        if eu.tipo is Tipo.CLIENTE:
+            efeito.registros.append(("DISCONNECT", f"{eu} será desconectado: a conversa acabou."))
+            self._despedir(efeito, eu, fim)
+        else:
+            efeito.registros.append(("RE-QUEUE", f"{eu} de volta à fila."))
+            self._contar(efeito, eu, fim)
+            self._enfileirar(efeito, eu)
+
+    def _despedir(self, efeito: Efeito, eu: Participante, *ultimas: Fim) -> None:
+        """Retira `eu` de toda parte e fecha a sua caixa com as últimas palavras. Exige a trava."""
+        if self.user_states.pop(eu).fase is Fase.FILA:
+            if eu.tipo is Tipo.ATENDENTE:
+                self.fila_atendentes.remove(eu)
+            else:
+                self.posicoes_mudaram = eu is not self.fila_clientes[-1] or self.posicoes_mudaram
+                self.fila_clientes.remove(eu)
+        self._contar(efeito, eu, *ultimas)
+        eu.retirado = True
+
+
+# =================================================================================================
+# As conexões: só rede.
+# =================================================================================================
+
+ACORDAR_A_CADA = 10.0
+"""Segundos que um `recv` parado dura antes de conferir se a conexão já foi encerrada por outro."""
+
+INSISTIR_A_CADA = 0.05
+"""Segundos entre duas tentativas do carteiro com os atrasados."""
+
+POSICOES_A_CADA = 0.25
+"""Segundos, no mínimo, entre duas publicações de posições: cada par formado muda a de todos."""
+
+DRENAR_POR = 2.0
+"""Segundos que o outro tem para ler a despedida e fechar. Fechar com bytes dele por ler manda um
+RST, e o RST apaga o `FIM:` que ele ainda não leu."""
+
+ENCERRAR_EM = 3.0
+"""Segundos para que todos leiam `FIM:Servidor encerrado.` e fechem, ao encerrar."""
+
+# --- O que muda de um sistema para outro, e só aqui ----------------------------------------------
+
+if os.name == "nt":
+    # Um prazo do kernel (em milissegundos) que vence aparece como WSAETIMEDOUT.
+    PRAZO_VENCIDO = (TimeoutError, BlockingIOError)
+
+    def prazo_do_kernel(prazo: float) -> bytes:
+        return struct.pack("I", max(1, int(prazo * 1000)))
+
+    def enviar_ja(sock: socket.socket, dados: bytes) -> int:
+        if not select.select([], [sock], [], 0)[1]:
+            raise BlockingIOError
+        return sock.send(dados)
+
+    def receber_ja(sock: socket.socket) -> bytes:
+        if not select.select([sock], [], [], 0)[0]:
+            raise BlockingIOError
+        return sock.recv(65536)
+
+else:
+    # Um prazo do kernel (struct timeval) que vence aparece como EAGAIN.
+    PRAZO_VENCIDO = (BlockingIOError,)
+
+    def prazo_do_kernel(prazo: float) -> bytes:
+        prazo = max(prazo, 0.001)  # zero quer dizer "sem prazo"
+        return struct.pack("ll", int(prazo), int(prazo % 1 * 1_000_000))
+
+    def enviar_ja(sock: socket.socket, dados: bytes) -> int:
+        return sock.send(dados, socket.MSG_DONTWAIT)
+
+    def receber_ja(sock: socket.socket) -> bytes:
+        return sock.recv(65536, socket.MSG_DONTWAIT)
+
+
+def permitir_descritores(quantos: int) -> None:
+    """Pede ao sistema que deixe abrir `quantos` sockets, até onde ele permite."""
+    try:
+        import resource
+    except ImportError:  # o Windows não tem este limite
+        return
+    atual, maximo = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if atual != resource.RLIM_INFINITY and atual < quantos:
+        alvo = quantos if maximo == resource.RLIM_INFINITY else min(quantos, maximo)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (alvo, maximo))
+
+
+# Quem some sem fechar (o cabo saiu, a tampa fechou) é descoberto em cerca de um minuto: 30 s de
+# silêncio e três perguntas com 10 s entre elas. O último item vale quando há linhas que o outro não
+# confirma, caso em que o Linux não pergunta: só retransmite, por um quarto de hora.
+_KEEPALIVE = {
+    "TCP_KEEPIDLE": 30,  # segundos; no macOS, TCP_KEEPALIVE
+    "TCP_KEEPALIVE": 30,
+    "TCP_KEEPINTVL": 10,  # segundos
+    "TCP_KEEPCNT": 3,
+    "TCP_USER_TIMEOUT": 60_000,  # milissegundos
+}
+
+
+class Conexao(Participante):
+    """O participante que está do outro lado de um socket.
+
+    Só a thread da conexão lê o socket, e só o carteiro o fecha. Qualquer thread pode enviar, desde
+    que tenha o `direito`: duas ao mesmo tempo misturariam os bytes das suas linhas.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__()
+        self.sock = sock
+        # O direito de envio guarda `na_mao` e a vez de escrever no socket.
+        self.direito = threading.Lock()
+        self.na_mao = b""  # recolhido da caixa e ainda não enviado
+        self.despediu = False  # já foi tudo, inclusive o fim de fluxo
+        self.cortada = False  # não dá mais para enviar: o outro sumiu ou parou de ler
+        self.orfa = False  # a thread da conexão já acabou: falta o carteiro fechar
+        self.fechada = False
+        self.progresso = 0.0  # o instante em que o outro aceitou algo pela última vez, sem bloquear
+        self._tamanho = 1024  # bytes por recv: o kernel aloca isto tudo para quem só espera
+
+    def configurar(self, prazo_envio: float) -> None:
+        """Ajusta o socket: sem Nagle, com keepalive, e com prazos que não custam nada por mensagem."""
+        # Numa conexão já desfeita alguns sistemas recusam as opções; o recv seguinte descobre.
+        with contextlib.suppress(OSError):
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for opcao, valor in _KEEPALIVE.items():
+                if hasattr(socket, opcao):
+                    self.sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, opcao), valor)
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, prazo_do_kernel(prazo_envio))
+
+    def esperar_leitura_por(self, prazo: float) -> None:
+        """Define quanto dura, no máximo, um `recv` parado, em segundos."""
+        with contextlib.suppress(OSError):
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, prazo_do_kernel(prazo))
+
+    def receber(self) -> bytes:
+        """Bloqueia até chegar algo. `b""`: o outro fechou, ou alguém encerrou esta conexão.
+
+        Levanta `TimeoutError` se o prazo de `esperar_leitura_por` vence antes.
+        """
+        if self.retirado or self.cortada:
+            return b""
+        try:
+            dados = self.sock.recv(self._tamanho)
+        except PRAZO_VENCIDO:
+            raise TimeoutError from None
+        except OSError:
+            return b""
+        if len(dados) == self._tamanho < 65536:
+            self._tamanho *= 4
+        return dados
+
+    def escoar(self, recolher: Callable[[Participante], tuple[bytes, bool]], bloqueando: bool) -> bool:
+        """Envia o que está na mão e o que há na caixa. Exige o direito de envio.
+
+        `False` se sobrou algo, o que só acontece sem bloquear: o outro não tem onde receber já.
+        """
+        dados, acabou = recolher(self)
+        if self.cortada:
+            return True
+        self.na_mao += dados
+        try:
+            if bloqueando:
+                self.sock.sendall(self.na_mao)
+                self.na_mao = b""
+            while self.na_mao:
+                self.na_mao = self.na_mao[enviar_ja(self.sock, self.na_mao) :]
+                self.progresso = time.monotonic()
+            if acabou and not self.despediu:
+                self.despediu, self.progresso = True, time.monotonic()
+                self.sock.shutdown(socket.SHUT_WR)
+        except PRAZO_VENCIDO:
+            if not bloqueando:
+                return False
+            self.cortar()
+        except OSError:
+            self.cortar()
+        return True
+
+    def cortar(self) -> None:
+        """Desiste do outro. Acorda quem estiver parado no socket, que assim descobre."""
+        self.cortada = True
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+
+    def drenada(self) -> bool:
+        """Joga fora o que o outro ainda manda; diz se ele já fechou."""
+        try:
+            while receber_ja(self.sock):
+                pass
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+        return True
+
+    def fechar(self) -> None:
+        self.fechada = True
+        self.sock.close()
+
+
+class Carteiro(threading.Thread):
+    """Cuida do que ninguém pode ficar esperando.
+
+    Insiste com quem não tinha onde receber na hora, e o corta no prazo; publica as posições da
+    fila; despede-se das conexões que acabaram: termina de enviar, espera o outro fechar, fecha.
+    Nunca bloqueia num socket.
+    """
+
+    def __init__(self, servidor: "Servidor") -> None:
+        super().__init__(name="carteiro", daemon=True)
+        self.servidor = servidor
+        self.pedidos: queue.SimpleQueue[Conexao | None] = queue.SimpleQueue()
+        self.atrasadas: dict[Conexao, float] = {}  # e o instante do último progresso de cada uma
+        self.proxima_publicacao = 0.0
+
+    def cuidar_de(self, conexao: Conexao) -> None:
+        """Pede que o carteiro insista com `conexao`, ou se despeça dela, se já é órfã."""
+        self.pedidos.put(conexao)
+
+    def acordar(self) -> None:
+        """Avisa que há posições a publicar."""
+        self.pedidos.put(None)
+
+    def run(self) -> None:
+        ronda = 0.0
+        while True:
+            self._atender_pedidos(self._descanso())
+            agora = time.monotonic()
+            if self.servidor.filas.posicoes_mudaram and agora >= self.proxima_publicacao:
+                self.proxima_publicacao = agora + POSICOES_A_CADA
+                self.servidor.cumprir(self.servidor.filas.publicar_posicoes())
+            if self.atrasadas and agora >= ronda:
+                ronda = agora + INSISTIR_A_CADA
+                for conexao in list(self.atrasadas):
+                    self._visitar(conexao, agora)
+
+    def _descanso(self) -> float | None:
+        """Segundos até haver o que fazer sem que ninguém peça; `None`: nada."""
+        if self.atrasadas:
+            return INSISTIR_A_CADA
+        if self.servidor.filas.posicoes_mudaram:
+            return max(0.0, self.proxima_publicacao - time.monotonic())
+        return None
+
+    def _atender_pedidos(self, descanso: float | None) -> None:
+        with contextlib.suppress(queue.Empty):
+            pedido = self.pedidos.get(timeout=descanso)
+            while True:
+                if pedido is not None:
+                    agora = time.monotonic()
+                    self.atrasadas.setdefault(pedido, agora)
+                    self._visitar(pedido, agora)
+                pedido = self.pedidos.get_nowait()
+
+    def _visitar(self, conexao: Conexao, agora: float) -> None:
+        """Uma tentativa com uma atrasada; sai da lista a que não precisa de outra."""
+        parada_ha = agora - max(self.atrasadas[conexao], conexao.progresso)
+        if not conexao.direito.acquire(blocking=False):
+            # Quem tem o direito entrega o que houver. Da órfã ainda falta despedir-se, com o direito.
+            if not conexao.orfa:
+                del self.atrasadas[conexao]
+            return
+        try:
+            entregue = conexao.escoar(self.servidor.filas.recolher, bloqueando=False)
+            if not entregue and parada_ha > self.servidor.prazo_envio:
+                conexao.cortar()
+            if not conexao.orfa:
+                acabou = entregue or conexao.cortada
+            elif acabou := conexao.cortada or entregue and (conexao.drenada() or parada_ha > DRENAR_POR):
+                conexao.fechar()
+        finally:
+            conexao.direito.release()
+        if acabou:
+            del self.atrasadas[conexao]
+
+
+class Atendimento(socketserver.BaseRequestHandler):
+    """A vida de uma conexão, na thread dela: identifica-se, entra na fila, fala até sair."""
+
+    request: Conexao
+    server: "Servidor"
+
+    def setup(self) -> None:
+        threading.current_thread().name = f"conexao-{next(self.server.numeros)}"
+        self.separador = SeparadorDeLinhas()
+        self.linhas: list[str | None] = []  # chegaram e ainda não foram interpretadas
+        self.request.configurar(self.server.prazo_envio)
+
+    def handle(self) -> None:
+        try:
+            self.identificar()
+        except EOFError:
+            log.info("%s foi embora sem se identificar.", self.endereco, extra={"marca": "DISCONNECT"})
+        except TimeoutError:
+            self.recusar("Tempo de identificação esgotado.")
+        except ValueError as erro:
+            self.recusar(str(erro))
+        else:
+            self.conversar()
+
+    def recusar(self, motivo: str) -> None:
+        log.info("%s falhou na identificação: %s", self.endereco, motivo, extra={"marca": "DISCONNECT"})
+        self.server.cumprir(self.server.filas.recusar(self.request, Fim(motivo)))
+
+    @property
+    def endereco(self) -> str:
+        return "{}:{}".format(*self.client_address)
+
+    def identificar(self) -> None:
+        """TIPO, a senha se for o caso, NOME. Levanta `ValueError` com o motivo da recusa,
+
+        `TimeoutError` se uma das linhas demora mais que o prazo, `EOFError` se o outro se vai.
+        """
+        eu = self.request
+        tipo = eu.formato.ler_entrada(self.proxima_linha()).tipo
+        if tipo is Tipo.ATENDENTE and self.server.senha is not None:
+            senha = self.perguntar("senha")
+            # Tempo constante: quanto demora a recusa não diz quantas letras estavam certas.
+            if not hmac.compare_digest(senha.encode(), self.server.senha.encode()):
+                raise ValueError("Senha incorreta.")
+        nome = validar_nome(self.perguntar("nome"))
+        eu.esperar_leitura_por(ACORDAR_A_CADA)
+        threading.current_thread().name += f" {nome}"
+        log.info("%s (%s) conectou de %s.", nome, tipo.value, self.endereco, extra={"marca": "CONNECT"})
+        self.server.cumprir(self.server.filas.entrar(eu, tipo, nome), eu)
+
+    def perguntar(self, campo: str) -> str:
+        self.server.cumprir(self.server.filas.responder(self.request, Pergunta(campo)), self.request)
+        return self.request.formato.ler_resposta(campo, self.proxima_linha()).texto
+
+    def proxima_linha(self) -> str | None:
+        """Uma linha da identificação. O prazo é o da linha inteira: um byte por vez não o renova."""
+        ate = time.monotonic() + self.server.prazo_identificacao
+        while not self.linhas:
+            resta = ate - time.monotonic()
+            if resta <= 0:
+                raise TimeoutError
+            self.request.esperar_leitura_por(resta)
+            dados = self.request.receber()
+            if not dados:
+                raise EOFError
+            self.linhas = self.separador.alimentar(dados)
+        return self.linhas.pop(0)
+
+    def conversar(self) -> None:
+        """Lê até o fim; cada bloco lido vira fatos, e cada fato é cumprido antes do seguinte."""
+        eu, servidor, filas = self.request, self.server, self.server.filas
+        for linhas in self.blocos():
+            for comando in eu.formato.ler_participante(linhas):
+                match comando:
+                    case Mensagem(_, textos):
+                        if destino := filas.falar(eu, textos):
+                            servidor.despachar(destino, bloqueando=True)
+                    case Fim():
+                        servidor.cumprir(filas.encerrar(eu), eu)
+                    case LinhaLonga():
+                        servidor.cumprir(filas.responder(eu, LONGA_DEMAIS), eu)
+
+    def blocos(self) -> Iterator[list[str | None]]:
+        """As linhas que cada `recv` completa, até o fim do fluxo."""
+        yield self.linhas  # as que vieram no mesmo pedaço que o nome
+        while True:
+            try:
+                dados = self.request.receber()
+            except TimeoutError:
+                continue  # só para conferir, de vez em quando, se alguém encerrou esta conexão
+            if not dados:
+                return
+            yield self.separador.alimentar(dados)
+
+
+class Servidor(socketserver.ThreadingTCPServer):
+    """Aceita conexões e dá uma thread a cada uma; cumpre o que as filas mandam.
+
+    `senha` é a dos atendentes, ou `None` se não há; os prazos são em segundos. `servir()` põe as
+    threads para rodar e `encerrar()` despede-se de todos.
+    """
+
+    daemon_threads = True  # o padrão prende a saída do programa enquanto houver alguém conectado
+    request_queue_size = 1024  # o padrão, 5, recusa quase toda uma turma que se conecta junta
+    # No POSIX, reabre logo na mesma porta. No Windows a opção deixaria outro processo roubá-la.
+    allow_reuse_address = os.name == "posix"
+
+    def __init__(
+        self,
+        endereco: tuple[str, int],
+        *,
+        maximo: int = 1000,
+        prazo_identificacao: float = 60.0,
+        prazo_envio: float = 10.0,
+        senha: str | None = None,
+    ) -> None:
+        self.prazo_identificacao = prazo_identificacao
+        self.prazo_envio = prazo_envio
+        self.senha = senha
+        self.filas = Filas(maximo)
+        self.carteiro = Carteiro(self)
+        self.numeros = itertools.count(1)  # das threads de conexão
+        self.porteiro = threading.Thread(target=self.serve_forever, args=(0.1,), name="porteiro", daemon=True)
+        self.address_family = socket.AF_INET6 if ":" in endereco[0] else socket.AF_INET
+        super().__init__(endereco, Atendimento)
+
+    # O caminho de uma linha: o fato a pôs na caixa; daqui ela vai para o socket.
+
+    def cumprir(self, efeito: Efeito, eu: Participante | None = None) -> None:
+        """Registra e entrega o que um fato deixou por fazer. Fora da trava.
+
+        `eu` é quem causou o fato, se é a thread dele que chama: só essa pode bloquear, e só ao
+        falar consigo mesma.
+        """
+        for marca, texto in efeito.registros:
+            log.info(texto, extra={"marca": marca})
+        for destino in sorted(efeito.destinos, key=lambda destino: destino is eu):  # eu por último
+            self.despachar(destino, bloqueando=destino is eu)
+        if self.filas.posicoes_mudaram:
+            self.carteiro.acordar()
+
+    def despachar(self, conexao: Conexao, bloqueando: bool) -> None:
+        """Envia o que há na caixa de `conexao`, se ninguém já o está fazendo.
+
+        Só quem fala (com o par ou consigo mesmo) envia bloqueando: é a contrapressão do TCP, que
+        assim chega a quem escreve. Quem conta um fato a terceiros não espera por eles.
+        """
+        while conexao.caixa:
+            if not conexao.direito.acquire(blocking=False):
+                # Quem tem o direito confere a caixa de novo depois de soltá-lo (é o `while` desta
+                # mesma função): pode-se ir embora. A não ser que a caixa esteja cheia: quem fala
+                # mais do que o outro lê espera a sua vez, e a caixa não cresce sem fim.
+                if not (bloqueando and self.filas.caixa_cheia(conexao)):
+                    return
+                conexao.direito.acquire()
+            try:
+                entregue = conexao.escoar(self.filas.recolher, bloqueando)
+            finally:
+                conexao.direito.release()
+            if not entregue:
+                self.carteiro.cuidar_de(conexao)
+                return
+
+    # A vida de uma conexão, como o socketserver a conta.
+
+    def server_bind(self) -> None:
+        if os.name == "nt":
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        super().server_bind()
+
+    def get_request(self) -> tuple[Conexao, tuple]:
+        try:
+            sock, endereco = super().get_request()
+        except OSError as erro:
+            if erro.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                # O laço do socketserver tentaria de novo na hora, e giraria até alguém sair.
+                time.sleep(0.1)
+            raise
+        return Conexao(sock), endereco
+
+    def verify_request(self, conexao: Conexao, endereco: tuple) -> bool:
+        admitida = self.filas.admitir(conexao)
+        if not admitida:
+            log.warning("Recusada a conexão de %s: não há lugar.", endereco[0])
+        return admitida
+
+    def process_request(self, conexao: Conexao, endereco: tuple) -> None:
+        try:
+            super().process_request(conexao, endereco)
+        except RuntimeError:  # o sistema não deu mais uma thread
+            self.cumprir(self.filas.recusar(conexao, LOTADO))
+            self.shutdown_request(conexao)
+
+    def shutdown_request(self, conexao: Conexao) -> None:
+        """A despedida, uma só para todos os casos: recusa, fim de fluxo, erro, `FIM:`.
+
+        O socketserver a chama no fim da thread da conexão, e também para quem não chegou a ter uma.
+        """
+        self.cumprir(self.filas.sair(conexao))
+        conexao.orfa = True
+        self.carteiro.cuidar_de(conexao)
+
+    def handle_error(self, conexao: Conexao, endereco: tuple) -> None:
+        """Um erro nosso numa conexão: fica no log, e as outras seguem."""
+        log.error("Falha ao atender %s: %r", endereco, sys.exc_info()[1], extra={"marca": "ERRO"})
+
+    # Começo e fim.
+
+    def servir(self) -> None:
+        """Começa a aceitar; não espera."""
+        self.carteiro.start()
+        self.porteiro.start()
+
+    def encerrar(self, prazo: float = ENCERRAR_EM) -> None:
+        """Deixa de aceitar, manda `FIM:` a todos e espera que leiam e fechem, até `prazo` segundos."""
+        limite = time.monotonic() + prazo
+        self.shutdown()  # espera o laço do porteiro, que roda noutra thread: chamada dela, travaria
+        self.server_close()
+        efeito = self.filas.desligar()
+        self.cumprir(efeito)
+        while time.monotonic() < limite and not all(conexao.fechada for conexao in efeito.destinos):
+            time.sleep(0.02)
+
+
+# =================================================================================================
+# O programa.
+# =================================================================================================
+
+CORES = {"CONNECT": "verde", "MATCHMAKER": "ciano", "DISCONNECT": "amarelo", "RE-QUEUE": "azul", "ERRO": "vermelho"}
+
+
+class LogSemEspera(logging.handlers.QueueHandler):
+    """Passa os registros à thread que escreve; com a saída parada, descarta em vez de esperar."""
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(queue.Full):
+            self.queue.put_nowait(record)
+
+
+class Formatador(logging.Formatter):
+    """`14:05:09 [CONNECT] Yuri (CLIENTE) conectou de 127.0.0.1:50312.`"""
+
+    def __init__(self, cores: bool) -> None:
+        super().__init__(datefmt="%H:%M:%S")
+        self.cores = cores
+
+    def format(self, record: logging.LogRecord) -> str:
+        marca = getattr(record, "marca", "SERVIDOR")
+        inicio = colorir(f"[{marca}]", CORES.get(marca), self.cores)
+        return f"{self.formatTime(record, self.datefmt)} {inicio} {record.getMessage()}"
+
+
+def iniciar_log() -> queue.Queue:
+    """Liga o log à saída padrão e devolve a fila por onde ele passa."""
+    logging.raiseExceptions = False  # disco cheio, cano quebrado: o log se perde, o servidor segue
+    sys.stdout.reconfigure(errors="replace")
+    fila: queue.Queue = queue.Queue(maxsize=10_000)
+    saida = logging.StreamHandler(sys.stdout)
+    saida.setFormatter(Formatador(usar_cores(sys.stdout)))
+    logging.handlers.QueueListener(fila, saida).start()
+    log.addHandler(LogSemEspera(fila))
+    log.setLevel(logging.INFO)
+    return fila
+
+
+def anunciar(host: str, porta: int) -> None:
+    """Diz onde o servidor aceita e o que digitar nos outros terminais."""
+    opcao = "" if porta == PORTA_PADRAO else f" --porta {porta}"
+    log.info("Aceitando conexões em %s, porta %d. Ctrl+C encerra.", host, porta)
+    log.info("Nesta máquina, em outros terminais: python cliente.py%s   python atendente.py%s", opcao, opcao)
+    if host in ("0.0.0.0", "::") and (endereco := endereco_na_rede()):
+        log.info("Em outra máquina da rede: python cliente.py --host %s%s", endereco, opcao)
+
+
+def endereco_na_rede() -> str | None:
+    """O endereço pelo qual as outras máquinas veem esta, ou `None` se não há rede."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect(("192.0.2.1", 9))  # UDP: só escolhe a rota, nada é enviado
+        except OSError:
+            return None
+        return sock.getsockname()[0]
+
+
+def motivo_de_nao_abrir(erro: OSError, host: str, porta: int) -> str:
+    """O erro do sistema, em português e com o que fazer."""
+    match erro.errno:
+        case errno.EADDRINUSE:
+            return f"a porta {porta} já está em uso. Feche o outro servidor ou escolha outra com --porta."
+        case errno.EACCES:
+            return f"sem permissão para usar a porta {porta}. Escolha uma acima de 1023 com --porta."
+    return f"o endereço {host} não é desta máquina ({erro.strerror})."
+
+
+def main() -> int:
+    """O comando `python servidor.py`: serve até Ctrl+C ou SIGTERM."""
+    analisador = Analisador("Servidor da fila de atendimento: une clientes e atendentes para conversar.")
+    analisador.opcao("--host", "0.0.0.0", "endereço em que aceita conexões")
+    analisador.opcao("--porta", PORTA_PADRAO, "porta TCP; 0 escolhe uma livre", tipo=inteiro(0, 65535))
+    analisador.opcao("--max-conexoes", 1000, "conexões ao mesmo tempo", tipo=inteiro(1, 1_000_000))
+    analisador.opcao("--prazo-identificacao", 60.0, "segundos para cada linha da identificação", tipo=segundos)
+    analisador.opcao("--prazo-envio", 10.0, "segundos que quem não lê fica conectado", tipo=segundos)
+    analisador.opcao("--senha-atendentes", None, "senha pedida aos atendentes (ou a variável FILA_SENHA)")
+    opcoes = analisador.parse_args()
+
+    senha = opcoes.senha_atendentes or os.environ.get("FILA_SENHA")
+    threading.stack_size(512 * 1024)  # o padrão reserva 8 MiB de endereços para cada conexão
+    permitir_descritores(opcoes.max_conexoes + 64)
+    try:
+        servidor = Servidor(
+            (opcoes.host, opcoes.porta),
+            maximo=opcoes.max_conexoes,
+            prazo_identificacao=opcoes.prazo_identificacao,
+            prazo_envio=opcoes.prazo_envio,
+            senha=limpar(senha) if senha else None,
+        )
+    except OSError as erro:
+        print(f"Não foi possível iniciar: {motivo_de_nao_abrir(erro, opcoes.host, opcoes.porta)}", file=sys.stderr)
+        return 1
+
+    parar = threading.Event()
+    for sinal in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sinal, lambda *_: parar.set())
+    fila_de_log = iniciar_log()
+    servidor.servir()
+    anunciar(*servidor.server_address[:2])
+    # Com prazo: numa espera sem fim há sistemas em que o sinal não chega a ser tratado.
+    while not parar.wait(0.5):
+        pass
+    log.info("Encerrando.")
+    servidor.encerrar()
+    # A saída padrão pode estar parada (um `| less`, um texto selecionado no console do Windows):
+    # nem o resto do log nem o fim do interpretador, que a descarregaria, esperam por ela.
+    escrevendo = threading.Thread(target=fila_de_log.join, daemon=True)
+    escrevendo.start()
+    escrevendo.join(timeout=1.0)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,348 @@
+"""O terminal de quem usa os programas: argumentos, cores e a tela em que se digita e se lê.
+
+É o que há de igual em `cliente.py` e `atendente.py` e não é o assunto deles. O problema que a
+`Tela` resolve é o "race condition no terminal" da seção 3 do relatório: uma mensagem que chega
+enquanto a pessoa digita não pode se misturar com a linha dela nem apagá-la.
+"""
+
+import argparse
+import contextlib
+import getpass
+import os
+import re
+import shutil
+import signal
+import sys
+import threading
+import unicodedata
+from collections.abc import Callable, Iterator
+from typing import NoReturn, TextIO
+
+from protocolo import PORTA_PADRAO, Comando, Fim, Mensagem, validar_nome
+
+try:
+    import colorama
+except ImportError:
+    colorama = None  # tudo funciona, sem cores
+
+try:
+    import readline
+except ImportError:
+    readline = None  # Windows: quem edita a linha é o console
+
+# --- Argumentos ---------------------------------------------------------------------------------
+
+
+class Analisador(argparse.ArgumentParser):
+    """O `ArgumentParser` em português. Uso errado termina o programa com código 2."""
+
+    _TRADUCOES = {
+        r"unrecognized arguments: (.*)": r"opção desconhecida: \1",
+        r"argument (\S+): expected one argument": r"a opção \1 precisa de um valor",
+        r"argument (\S+): ignored explicit argument .*": r"a opção \1 não recebe valor",
+        r"argument (\S+): (.*)": r"\1: \2",
+    }
+
+    def __init__(self, descricao: str) -> None:
+        super().__init__(description=descricao, add_help=False, allow_abbrev=False, usage="%(prog)s [opções]")
+        self.formatter_class = _Ajuda
+        self._grupo = self.add_argument_group("opções")
+        self._grupo.add_argument("-h", "--ajuda", "--help", action="help", help="mostra esta ajuda")
+
+    def opcao(self, nome: str, padrao: object, ajuda: str, tipo: Callable[[str], object] = str) -> None:
+        """Acrescenta uma opção com valor; o padrão, se houver, aparece na ajuda."""
+        if padrao is not None:
+            ajuda += f" (padrão: {padrao:g})" if isinstance(padrao, float) else f" (padrão: {padrao})"
+        self._grupo.add_argument(nome, default=padrao, type=tipo, help=ajuda, metavar="VALOR")
+
+    def error(self, message: str) -> NoReturn:
+        for original, traducao in self._TRADUCOES.items():
+            if re.fullmatch(original, message):
+                message = re.sub(original, traducao, message)
+                break
+        self.exit(2, f"{self.prog}: {message}\nUse --ajuda para ver as opções.\n")
+
+
+class _Ajuda(argparse.HelpFormatter):
+    def add_usage(self, usage, actions, groups, prefix=None):
+        super().add_usage(usage, actions, groups, "uso: ")
+
+
+def inteiro(minimo: int, maximo: int) -> Callable[[str], int]:
+    """Um tipo de argumento: inteiro de `minimo` a `maximo`."""
+
+    def converter(texto: str) -> int:
+        if not (texto.isascii() and texto.isdigit() and minimo <= int(texto) <= maximo):
+            raise argparse.ArgumentTypeError(f"use um inteiro de {minimo} a {maximo}, e não {texto!r}")
+        return int(texto)
+
+    return converter
+
+
+def segundos(texto: str) -> float:
+    """Um tipo de argumento: segundos, acima de zero; vale fração."""
+    with contextlib.suppress(ValueError):
+        valor = float(texto.replace(",", "."))
+        if 0 < valor <= 86_400:
+            return valor
+    raise argparse.ArgumentTypeError(f"use segundos, acima de zero e até um dia, e não {texto!r}")
+
+
+def nome_valido(texto: str) -> str:
+    """Um tipo de argumento: um nome que o servidor aceita."""
+    try:
+        return validar_nome(texto)
+    except ValueError as erro:
+        raise argparse.ArgumentTypeError(str(erro)) from None
+
+
+def analisador_de_conversa(descricao: str) -> Analisador:
+    """As opções de `cliente.py` e de `atendente.py`."""
+    analisador = Analisador(descricao)
+    analisador.opcao("--host", "127.0.0.1", "endereço do servidor")
+    analisador.opcao("--porta", PORTA_PADRAO, "porta do servidor", tipo=inteiro(1, 65535))
+    analisador.opcao("--nome", None, "o seu nome; sem ele, o programa pergunta", tipo=nome_valido)
+    return analisador
+
+
+@contextlib.contextmanager
+def erros_para_gente() -> Iterator[None]:
+    """Troca por uma frase o traceback do que pode dar errado sem que o programa tenha errado.
+
+    Servidor fora do ar ou nome inválido: código 1. Ctrl+C, ou uma entrada que acabou antes de dizer o
+    nome, terminam em paz.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("\nSaindo...")
+    except EOFError:
+        pass
+    except OSError:
+        sys.exit("Não foi possível conectar ao servidor. Verifique se ele está online.")
+    except ValueError as erro:
+        sys.exit(str(erro))
+
+
+# --- Cores --------------------------------------------------------------------------------------
+
+_CODIGOES = {"vermelho": "RED", "verde": "GREEN", "amarelo": "YELLOW", "azul": "BLUE", "ciano": "CYAN"}
+
+
+def usar_cores(saida: TextIO) -> bool:
+    """Diz se `saida` merece cores, e prepara o console do Windows para elas."""
+    if colorama is None or not saida.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    colorama.just_fix_windows_console()
+    return True
+
+
+def colorir(texto: str, cor: str | None, cores: bool) -> str:
+    """Devolve `texto` na cor dada, se `cores`; sem isso, ele mesmo."""
+    if not cores or cor is None:
+        return texto
+    return getattr(colorama.Fore, _CODIGOES[cor]) + texto + colorama.Style.RESET_ALL
+
+
+# --- A tela -------------------------------------------------------------------------------------
+
+PROMPT = "Sua mensagem: "
+
+COMANDOS = {
+    "/ajuda": "mostra estes comandos",
+    "/encerrar": "encerra a conversa",
+    "/sair": "encerra a conversa e fecha o programa",
+    "//texto": "envia um texto que começa por /",
+}
+
+
+class Tela:
+    """O terminal de uma conversa, usado por duas threads.
+
+    A thread de leitura mostra o que chega com `mostrar`; a principal passa a vida em `ler`, e o que
+    ela precisa dizer também vai por `mostrar`. A trava da tela faz com que uma só escreva por vez.
+    Sem terminal (entrada ou saída por pipe): sem prompt e sem cores, uma linha por mensagem.
+    """
+
+    def __init__(self) -> None:
+        for fluxo in (sys.stdin, sys.stdout):
+            fluxo.reconfigure(errors="replace")
+        self.interativa = sys.stdin.isatty() and sys.stdout.isatty()
+        self.cores = usar_cores(sys.stdout)
+        self.saindo = False
+        self.em_conversa = False
+        self._conversa_acabou = threading.Event()
+        self._saiu = threading.Event()  # a thread principal já não está em `ler`
+        # A trava guarda a saída padrão e `_digitando`: há um prompt na tela, e talvez meia linha.
+        self._trava = threading.Lock()
+        self._digitando = False
+        self._ler_linha = self._escolher_leitura()
+        signal.signal(signal.SIGINT, self._interromper)
+
+    # Para a thread de leitura.
+
+    def mostrar(self, texto: str, cor: str | None = None) -> None:
+        """Escreve `texto` numa linha sua; repõe o prompt e o que estava sendo digitado."""
+        with self._trava:
+            if self._digitando:
+                self._apagar_linha()
+            sys.stdout.write(colorir(texto, cor, self.cores) + "\n")
+            if self._digitando:
+                sys.stdout.write(PROMPT + self._meia_linha())
+            sys.stdout.flush()
+
+    def conversa(self, em_curso: bool) -> None:
+        """Anota o começo ou o fim de uma conversa."""
+        self.em_conversa = em_curso
+        if em_curso:
+            self._conversa_acabou.clear()
+        else:
+            self._conversa_acabou.set()
+
+    def encerrar(self) -> None:
+        """Não há mais o que ler do servidor: faz a thread principal voltar de `ler`, sem Enter."""
+        self.saindo = True
+        self._conversa_acabou.set()
+        with self._trava:
+            if self._digitando:
+                self._apagar_linha()
+                sys.stdout.flush()
+            self._digitando = False
+        if self._saiu.is_set():
+            return
+        if not hasattr(signal, "pthread_kill"):
+            if self.interativa:
+                self.mostrar("Pressione Enter para sair.")
+            return
+        # Um sinal que chega entre duas teclas pode não acordar o input(): repetir até que volte.
+        while not self._saiu.wait(0.05):
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    # Para a thread principal.
+
+    def ler(self) -> str | None:
+        """Bloqueia até a pessoa digitar uma linha. `None`: ela quer sair, ou a conversa acabou.
+
+        O fim de uma entrada por pipe não corta a conversa que a própria entrada pediu: espera-se o
+        fim dela.
+        """
+        try:
+            linha = self._ler_linha()
+            if linha.strip() == "/sair":
+                return None
+            return linha
+        except EOFError:
+            if not self.interativa:
+                self._conversa_acabou.wait()
+        except KeyboardInterrupt:
+            if not self.saindo:
+                self.mostrar("\nSaindo...")
+        return None
+
+    def interpretar(self, linha: str, nome: str) -> Comando | None:
+        """Transforma o que foi digitado no comando a enviar, ou `None` se não há o que enviar."""
+        comando, texto = linha.strip(), linha
+        if not comando:
+            return None
+        if comando == "/ajuda":
+            self.mostrar("\n".join(f"  {nome:10} {efeito}" for nome, efeito in COMANDOS.items()), "ciano")
+            return None
+        if comando == "/encerrar":
+            return Fim()
+        if comando.startswith("//"):
+            texto = comando[1:]
+        elif comando.startswith("/"):
+            self.mostrar(f"Comando desconhecido: {comando.split()[0]} (veja /ajuda; // envia um texto com /).", "amarelo")
+            return None
+        return Mensagem(nome, (texto,))
+
+    def perguntar(self, pergunta: str) -> str:
+        """Uma pergunta de antes da conversa, quando só a thread principal escreve."""
+        return input(pergunta if self.interativa else "")
+
+    def perguntar_nome(self, pergunta: str) -> str:
+        """Pergunta até ter um nome válido; por pipe, a primeira resposta vale, ou `ValueError`."""
+        while True:
+            try:
+                return validar_nome(self.perguntar(pergunta))
+            except ValueError as erro:
+                if not self.interativa:
+                    raise
+                self.mostrar(str(erro), "amarelo")
+
+    def perguntar_senha(self, pergunta: str) -> str:
+        """A senha: da variável FILA_SENHA, ou perguntada sem eco."""
+        if senha := os.environ.get("FILA_SENHA"):
+            return senha
+        return getpass.getpass(pergunta) if self.interativa else input()
+
+    def sair(self) -> None:
+        """A thread principal não volta a `ler`."""
+        self.saindo = True
+        self._saiu.set()
+
+    # A linha que está sendo digitada.
+
+    def _escolher_leitura(self) -> Callable[[], str]:
+        if not self.interativa:
+            return input
+        # O readline do GNU avisa quando acabou de mostrar o prompt; a imitação do macOS, não.
+        if readline is not None and "libedit" not in (readline.__doc__ or ""):
+            readline.set_pre_input_hook(self._prompt_mostrado)
+            return self._ler_com_readline
+        return self._ler_sem_readline
+
+    def _ler_com_readline(self) -> str:
+        """O prompt é dado ao readline, que sem saber dele o apagaria com Ctrl+U ou Home.
+
+        Quem o mostra é o `input`, então a trava é tomada antes e solta por `_prompt_mostrado`:
+        nenhuma mensagem aparece no meio.
+        """
+        self._trava.acquire()
+        try:
+            self._apagar_linha()
+            return input(PROMPT)
+        finally:
+            if self._digitando:
+                self._trava.acquire()
+            self._digitando = False
+            self._trava.release()
+
+    def _prompt_mostrado(self) -> None:
+        self._digitando = True
+        self._trava.release()
+
+    def _ler_sem_readline(self) -> str:
+        with self._trava:
+            sys.stdout.write(PROMPT)
+            sys.stdout.flush()
+            self._digitando = True
+        try:
+            return input()
+        finally:
+            with self._trava:
+                self._digitando = False
+
+    @staticmethod
+    def _meia_linha() -> str:
+        return readline.get_line_buffer() if readline is not None else ""
+
+    def _apagar_linha(self) -> None:
+        """Apaga o prompt e o que foi digitado, ainda que ocupem várias linhas da tela."""
+        if os.environ.get("TERM") == "dumb" or (os.name == "nt" and colorama is None):
+            sys.stdout.write(f"\r{' ' * 70}\r")
+            return
+        acima = _largura(PROMPT + self._meia_linha()) // shutil.get_terminal_size().columns
+        sys.stdout.write(f"\x1b[{acima}A" * bool(acima) + "\r\x1b[2K\x1b[J")
+
+    def _interromper(self, *_: object) -> None:
+        """Ctrl+C, ou `encerrar`: interrompe a thread principal uma vez só."""
+        if not self._saiu.is_set():
+            self._saiu.set()
+            raise KeyboardInterrupt
+
+
+def _largura(texto: str) -> int:
+    """Colunas que o texto ocupa no terminal."""
+    larga = {"W": 2, "F": 2}
+    return sum(0 if unicodedata.combining(c) else larga.get(unicodedata.east_asian_width(c), 1) for c in texto)
