@@ -42,12 +42,10 @@ def limpar(texto: str) -> str:
     return _limpar_bloco(texto).replace("\n", "")
 
 
-def _limpar_bloco(texto: str) -> str:
-    # `translate` só é rápido em ASCII. Fora dele, quase todo bloco já está limpo, e `isprintable`
-    # (falso para tudo o que se retira) descobre isso 10 vezes mais depressa.
-    if texto.isascii() or not texto.replace("\n", "").isprintable():
-        return texto.translate(_LIMPEZA)
-    return texto
+def _limpar_bloco(bloco: str) -> str:
+    # Nada do que se retira é `isprintable`, e quase todo bloco já chega limpo: uma olhada só no
+    # bloco inteiro, em vez de traduzir letra por letra.
+    return bloco if bloco.replace("\n", "").isprintable() else bloco.translate(_LIMPEZA)
 
 
 def validar_nome(texto: str) -> str:
@@ -71,21 +69,21 @@ class Tipo(enum.Enum):
     ATENDENTE = "ATENDENTE"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Entrada:
     """C -> S, a primeira linha: quem se conecta diz o que é."""
 
     tipo: Tipo
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Pergunta:
     """S -> C, durante a identificação: `campo` é "nome" ou "senha"."""
 
     campo: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Resposta:
     """C -> S, logo depois de uma `Pergunta`: o que foi perguntado."""
 
@@ -93,21 +91,21 @@ class Resposta:
     texto: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Fila:
     """S -> C: a posição do cliente (1 é o próximo), ou `None` para o atendente que ficou livre."""
 
     posicao: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Conectado:
     """S -> C: o par foi formado; começa a conversa com `nome`."""
 
     nome: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Mensagem:
     """Chat, nos dois sentidos: o que `nome` disse, uma linha para cada item de `textos`.
 
@@ -119,21 +117,21 @@ class Mensagem:
     textos: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Fim:
     """S -> C: a conversa (ou a conexão) acabou, e por quê. C -> S: quem manda quer encerrar."""
 
     mensagem: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Aviso:
     """S -> C: informa, sem mudar o estado de ninguém."""
 
     mensagem: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LinhaLonga:
     """C -> S: no lugar de uma linha que passou do limite e foi descartada."""
 
@@ -168,20 +166,15 @@ class SeparadorDeLinhas:
                 return []
             self._descartando = False
         bloco, quebra, self._resto = (self._resto + dados).rpartition(b"\n")
-        linhas: list[str | None] = self._separar(bloco) if quebra else []
+        linhas: list[str | None] = _limpar_bloco(bloco.decode("utf-8", "replace")).split("\n") if quebra else []
+        # Só um bloco maior que o limite pode esconder uma linha longa; só aí se mede cada uma.
+        if len(bloco) >= MAXIMO_DA_LINHA:
+            tamanhos = map(len, bloco.split(b"\n"))
+            linhas = [linha if tamanho < MAXIMO_DA_LINHA else None for linha, tamanho in zip(linhas, tamanhos)]
         if len(self._resto) >= MAXIMO_DA_LINHA:
             self._resto, self._descartando = b"", True
             linhas.append(None)
         return linhas
-
-    @staticmethod
-    def _separar(bloco: bytes) -> list[str | None]:
-        linhas = _limpar_bloco(bloco.decode("utf-8", "replace")).split("\n")
-        # Só um bloco maior que o limite pode esconder uma linha longa; só aí se conta linha por linha.
-        if len(bloco) < MAXIMO_DA_LINHA:
-            return linhas
-        tamanhos = map(len, bloco.split(b"\n"))
-        return [linha if tamanho < MAXIMO_DA_LINHA else None for linha, tamanho in zip(linhas, tamanhos)]
 
 
 # --- O formato de texto -------------------------------------------------------------------------
@@ -193,7 +186,8 @@ _CABE_SEMPRE = MAXIMO_DA_LINHA // 4 - MAXIMO_DO_NOME - len("[]: \n")
 
 
 def _cabe(nome: str, texto: str) -> bool:
-    return len(texto) <= _CABE_SEMPRE or len(f"[{nome}]: {texto}\n".encode()) <= MAXIMO_DA_LINHA
+    """Diz se a mensagem, com o prefixo e o `\\n`, cabe numa linha do protocolo."""
+    return len(f"[{nome}]: {texto}\n".encode()) <= MAXIMO_DA_LINHA
 
 
 class Texto:
@@ -203,29 +197,30 @@ class Texto:
     o prefixo que `ler_participante` reconhece.
     """
 
-    def __init__(self) -> None:
-        self.nome = ""
+    def __init__(self, nome: str = "") -> None:
+        self.nome = nome
+        self._prefixo = f"[{nome}]: "
 
     def codificar(self, comando: Comando) -> bytes:
         """Devolve o comando como vai para o fio, com o `\\n` de cada linha."""
         match comando:
-            case Mensagem(nome, textos):
-                prefixo = f"[{nome}]: "
-                linha = prefixo + f"\n{prefixo}".join(textos)
-            case Fila(posicao):
-                linha = f"FILA:{posicao or 'OK'}"
-            case Conectado(nome):
-                linha = f"CONECTADO:{nome}"
-            case Fim(mensagem):
-                linha = f"FIM:{mensagem}"
-            case Aviso(mensagem):
-                linha = f"AVISO:{mensagem}"
-            case Pergunta(campo):
-                linha = f"{campo.upper()}:"
-            case Entrada(tipo):
-                linha = tipo.value
-            case Resposta(_, texto):
-                linha = texto
+            case Mensagem():
+                prefixo = f"[{comando.nome}]: "
+                linha = prefixo + f"\n{prefixo}".join(comando.textos)
+            case Fila():
+                linha = f"FILA:{comando.posicao or 'OK'}"
+            case Conectado():
+                linha = f"CONECTADO:{comando.nome}"
+            case Fim():
+                linha = f"FIM:{comando.mensagem}"
+            case Aviso():
+                linha = f"AVISO:{comando.mensagem}"
+            case Pergunta():
+                linha = f"{comando.campo.upper()}:"
+            case Entrada():
+                linha = comando.tipo.value
+            case Resposta():
+                linha = comando.texto
             case LinhaLonga():
                 raise ValueError("LinhaLonga marca o que foi descartado: não tem forma no fio")
         return f"{linha}\n".encode("utf-8", "replace")
@@ -250,7 +245,6 @@ class Texto:
         vindo na linha ou não. Linhas em branco não dizem nada. A que só passa do limite com o
         prefixo é tão longa quanto as outras.
         """
-        prefixo = f"[{self.nome}]: "
         comandos: list[Comando] = []
         textos: list[str] = []
         for linha in linhas:
@@ -260,11 +254,12 @@ class Texto:
                 comando = Fim(linha[4:])
             elif not linha or linha.isspace():
                 continue
-            elif not _cabe(self.nome, texto := linha.removeprefix(prefixo)):
-                comando = LinhaLonga()
             else:
-                textos.append(texto)
-                continue
+                texto = linha.removeprefix(self._prefixo)
+                if len(texto) <= _CABE_SEMPRE or _cabe(self.nome, texto):
+                    textos.append(texto)
+                    continue
+                comando = LinhaLonga()
             if textos:
                 comandos.append(Mensagem(self.nome, textos))
                 textos = []

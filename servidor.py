@@ -32,7 +32,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from protocolo import (
@@ -155,21 +155,23 @@ class Filas:
         efeito = Efeito()
         with self.trava:
             if eu in self.user_states:
-                eu.tipo, eu.nome, eu.formato.nome = tipo, nome, nome
+                eu.tipo, eu.nome, eu.formato = tipo, nome, Texto(nome)
                 self._enfileirar(efeito, eu)
         return efeito
 
-    def falar(self, eu: Participante, textos: list[str]) -> Participante | None:
-        """Mensagens de `eu`. Devolve quem tem linhas a receber: o par, ou o próprio, avisado."""
+    def falar(self, eu: Participante, mensagem: Mensagem) -> Participante | None:
+        """`eu` disse algo. Devolve quem tem linhas a receber: o par, ou o próprio, avisado."""
         with self.trava:
             estado = self.user_states.get(eu)
             if estado is None:
                 return None
             if estado.par is not None:
-                return self._repassar_chat(eu, estado.par, textos)
+                return self._repassar_chat(estado.par, mensagem)
             if eu.tipo is Tipo.CLIENTE:
-                return self._guardar(eu, estado, textos)
-            self._dizer(eu, *[Aviso("Nenhum cliente conectado; a mensagem não foi enviada.")] * len(textos))
+                self._guardar(eu, estado, mensagem.textos)
+            else:
+                for _ in mensagem.textos:
+                    self._dizer(eu, Aviso("Nenhum cliente conectado; a mensagem não foi enviada."))
             return eu
 
     def responder(self, eu: Participante, comando: Pergunta | Aviso) -> Efeito:
@@ -243,13 +245,13 @@ class Filas:
 
     # Os passos de que os fatos são feitos. Todos exigem a trava.
 
-    def _dizer(self, destino: Participante, *comandos: Comando) -> None:
-        """Põe os comandos na caixa de saída. Exige a trava."""
-        destino.caixa.extend(map(destino.formato.codificar, comandos))
+    def _dizer(self, destino: Participante, comando: Comando) -> None:
+        """Põe o comando na caixa de saída. Exige a trava."""
+        destino.caixa.append(destino.formato.codificar(comando))
 
-    def _contar(self, efeito: Efeito, destino: Participante, *comandos: Comando) -> None:
+    def _contar(self, efeito: Efeito, destino: Participante, comando: Comando) -> None:
         """Como `_dizer`, e lembra que há o que entregar. Exige a trava."""
-        self._dizer(destino, *comandos)
+        self._dizer(destino, comando)
         efeito.destinos[destino] = None
 
     def _dizer_posicao(self, efeito: Efeito, cliente: Participante, posicao: int) -> None:
@@ -287,16 +289,16 @@ class Filas:
         self._contar(efeito, cliente, Conectado(atendente.nome))
         self._contar(efeito, atendente, Conectado(cliente.nome))
         if do_cliente.guardadas:
-            self._repassar_chat(cliente, atendente, do_cliente.guardadas)
+            self._repassar_chat(atendente, Mensagem(cliente.nome, do_cliente.guardadas))
         efeito.registros.append(("MATCHMAKER", f"Par formado: {cliente} com {atendente}."))
         return True
 
-    def _repassar_chat(self, de: Participante, para: Participante, textos: list[str]) -> Participante:
+    def _repassar_chat(self, para: Participante, mensagem: Mensagem) -> Participante:
         """Entrega ao par, na íntegra e sob o nome de quem falou. Exige a trava."""
-        self._dizer(para, Mensagem(de.nome, textos))
+        para.caixa.append(para.formato.codificar(mensagem))
         return para
 
-    def _guardar(self, eu: Participante, estado: Estado, textos: list[str]) -> Participante:
+    def _guardar(self, eu: Participante, estado: Estado, textos: Sequence[str]) -> None:
         """Guarda o que o cliente diz enquanto espera, até o limite. Exige a trava."""
         if not estado.guardadas:
             self._dizer(eu, Aviso("Você ainda está na fila; sua mensagem será entregue ao atendente."))
@@ -304,7 +306,6 @@ class Filas:
         estado.guardadas += textos[:cabem]
         for _ in textos[cabem:]:
             self._dizer(eu, Aviso("Limite de mensagens na espera atingido; a mensagem não foi guardada."))
-        return eu
 
     def _acabar_conversa(self, efeito: Efeito, quem: Participante, par: Participante, fez: str) -> None:
         """Desfaz o par: o cliente é desconectado; o atendente volta para a fila. Exige a trava."""
@@ -323,15 +324,16 @@ class Filas:
             self._contar(efeito, eu, fim)
             self._enfileirar(efeito, eu)
 
-    def _despedir(self, efeito: Efeito, eu: Participante, *ultimas: Fim) -> None:
-        """Retira `eu` de toda parte e fecha a sua caixa com as últimas palavras. Exige a trava."""
+    def _despedir(self, efeito: Efeito, eu: Participante, fim: Fim | None = None) -> None:
+        """Retira `eu` de toda parte e fecha a sua caixa, com uma última linha se houver. Exige a trava."""
         if self.user_states.pop(eu).fase is Fase.FILA:
             if eu.tipo is Tipo.ATENDENTE:
                 self.fila_atendentes.remove(eu)
             else:
                 self.posicoes_mudaram = eu is not self.fila_clientes[-1] or self.posicoes_mudaram
                 self.fila_clientes.remove(eu)
-        self._contar(efeito, eu, *ultimas)
+        if fim is not None:
+            self._contar(efeito, eu, fim)
         eu.retirado = True
 
 
@@ -665,8 +667,8 @@ class Atendimento(socketserver.BaseRequestHandler):
         for linhas in self.blocos():
             for comando in eu.formato.ler_participante(linhas):
                 match comando:
-                    case Mensagem(_, textos):
-                        if destino := filas.falar(eu, textos):
+                    case Mensagem():
+                        if destino := filas.falar(eu, comando):
                             servidor.despachar(destino, bloqueando=True)
                     case Fim():
                         servidor.cumprir(filas.encerrar(eu), eu)

@@ -187,7 +187,7 @@ class Tela:
             if self._digitando:
                 self._apagar_linha()
             sys.stdout.write(colorir(texto, cor, self.cores) + "\n")
-            if self._digitando:
+            if self._digitando and not self.saindo:
                 sys.stdout.write(PROMPT + self._meia_linha())
             sys.stdout.flush()
 
@@ -207,7 +207,6 @@ class Tela:
             if self._digitando:
                 self._apagar_linha()
                 sys.stdout.flush()
-            self._digitando = False
         if self._saiu.is_set():
             return
         if not hasattr(signal, "pthread_kill"):
