@@ -32,7 +32,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from protocolo import (
@@ -433,6 +433,7 @@ class Conexao(Participante):
         self.orfa = False  # a thread da conexão já acabou: falta o carteiro fechar
         self.fechada = False
         self.progresso = 0.0  # o instante em que o outro aceitou algo pela última vez, sem bloquear
+        self._com_prazo = False
         self._tamanho = 1024  # bytes por recv: o kernel aloca isto tudo para quem só espera
 
     def configurar(self, prazo_envio: float) -> None:
@@ -446,27 +447,31 @@ class Conexao(Participante):
                     self.sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, opcao), valor)
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, prazo_do_kernel(prazo_envio))
 
-    def esperar_leitura_por(self, prazo: float) -> None:
-        """Define quanto dura, no máximo, um `recv` parado, em segundos."""
+    def limitar_leitura(self, prazo: float | None) -> None:
+        """Define por quantos segundos um `recv` pode ficar parado; `None`: por quanto for preciso."""
+        self._com_prazo = prazo is not None
         with contextlib.suppress(OSError):
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, prazo_do_kernel(prazo))
+            opcao = prazo_do_kernel(ACORDAR_A_CADA if prazo is None else prazo)
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, opcao)
 
     def receber(self) -> bytes:
         """Bloqueia até chegar algo. `b""`: o outro fechou, ou alguém encerrou esta conexão.
 
-        Levanta `TimeoutError` se o prazo de `esperar_leitura_por` vence antes.
+        Levanta `TimeoutError` se o prazo de `limitar_leitura` vence antes.
         """
-        if self.retirado or self.cortada:
-            return b""
-        try:
-            dados = self.sock.recv(self._tamanho)
-        except PRAZO_VENCIDO:
-            raise TimeoutError from None
-        except OSError:
-            return b""
-        if len(dados) == self._tamanho < 65536:
-            self._tamanho *= 4
-        return dados
+        while not (self.retirado or self.cortada):
+            try:
+                dados = self.sock.recv(self._tamanho)
+            except PRAZO_VENCIDO:
+                if self._com_prazo:
+                    raise TimeoutError from None
+            except OSError:
+                break
+            else:
+                if len(dados) == self._tamanho < 65536:
+                    self._tamanho *= 4
+                return dados
+        return b""
 
     def escoar(self, recolher: Callable[[Participante], tuple[bytes, bool]], bloqueando: bool) -> bool:
         """Envia o que está na mão e o que há na caixa. Exige o direito de envio.
@@ -476,11 +481,12 @@ class Conexao(Participante):
         dados, acabou = recolher(self)
         if self.cortada:
             return True
-        self.na_mao += dados
         try:
             if bloqueando:
-                self.sock.sendall(self.na_mao)
+                self.sock.sendall(self.na_mao + dados)
                 self.na_mao = b""
+            else:
+                self.na_mao += dados
             while self.na_mao:
                 self.na_mao = self.na_mao[enviar_ja(self.sock, self.na_mao) :]
                 self.progresso = time.monotonic()
@@ -504,13 +510,12 @@ class Conexao(Participante):
     def drenada(self) -> bool:
         """Joga fora o que o outro ainda manda; diz se ele já fechou."""
         try:
-            while receber_ja(self.sock):
-                pass
+            # Um pouco por vez: quem despeja sem parar não prende aqui o carteiro.
+            return not all(receber_ja(self.sock) for _ in range(8))
         except BlockingIOError:
             return False
         except OSError:
-            pass
-        return True
+            return True
 
     def fechar(self) -> None:
         self.fechada = True
@@ -531,6 +536,7 @@ class Carteiro(threading.Thread):
         self.pedidos: queue.SimpleQueue[Conexao | None] = queue.SimpleQueue()
         self.atrasadas: dict[Conexao, float] = {}  # e o instante do último progresso de cada uma
         self.proxima_publicacao = 0.0
+        self.parando = False
 
     def cuidar_de(self, conexao: Conexao) -> None:
         """Pede que o carteiro insista com `conexao`, ou se despeça dela, se já é órfã."""
@@ -540,9 +546,15 @@ class Carteiro(threading.Thread):
         """Avisa que há posições a publicar."""
         self.pedidos.put(None)
 
+    def parar(self) -> None:
+        """Termina a thread, e espera que termine."""
+        self.parando = True
+        self.acordar()
+        self.join()
+
     def run(self) -> None:
         ronda = 0.0
-        while True:
+        while not self.parando:
             self._atender_pedidos(self._descanso())
             agora = time.monotonic()
             if self.servidor.filas.posicoes_mudaram and agora >= self.proxima_publicacao:
@@ -638,7 +650,7 @@ class Atendimento(socketserver.BaseRequestHandler):
             if not hmac.compare_digest(senha.encode(), self.server.senha.encode()):
                 raise ValueError("Senha incorreta.")
         nome = validar_nome(self.perguntar("nome"))
-        eu.esperar_leitura_por(ACORDAR_A_CADA)
+        eu.limitar_leitura(None)
         threading.current_thread().name += f" {nome}"
         log.info("%s (%s) conectou de %s.", nome, tipo.value, self.endereco, extra={"marca": "CONNECT"})
         self.server.cumprir(self.server.filas.entrar(eu, tipo, nome), eu)
@@ -654,7 +666,7 @@ class Atendimento(socketserver.BaseRequestHandler):
             resta = ate - time.monotonic()
             if resta <= 0:
                 raise TimeoutError
-            self.request.esperar_leitura_por(resta)
+            self.request.limitar_leitura(resta)
             dados = self.request.receber()
             if not dados:
                 raise EOFError
@@ -664,7 +676,8 @@ class Atendimento(socketserver.BaseRequestHandler):
     def conversar(self) -> None:
         """Lê até o fim; cada bloco lido vira fatos, e cada fato é cumprido antes do seguinte."""
         eu, servidor, filas = self.request, self.server, self.server.filas
-        for linhas in self.blocos():
+        linhas = self.linhas  # as que vieram no mesmo pedaço que o nome
+        while True:
             for comando in eu.formato.ler_participante(linhas):
                 match comando:
                     case Mensagem():
@@ -674,18 +687,10 @@ class Atendimento(socketserver.BaseRequestHandler):
                         servidor.cumprir(filas.encerrar(eu), eu)
                     case LinhaLonga():
                         servidor.cumprir(filas.responder(eu, LONGA_DEMAIS), eu)
-
-    def blocos(self) -> Iterator[list[str | None]]:
-        """As linhas que cada `recv` completa, até o fim do fluxo."""
-        yield self.linhas  # as que vieram no mesmo pedaço que o nome
-        while True:
-            try:
-                dados = self.request.receber()
-            except TimeoutError:
-                continue  # só para conferir, de vez em quando, se alguém encerrou esta conexão
+            dados = eu.receber()
             if not dados:
                 return
-            yield self.separador.alimentar(dados)
+            linhas = self.separador.alimentar(dados)
 
 
 class Servidor(socketserver.ThreadingTCPServer):
@@ -807,13 +812,25 @@ class Servidor(socketserver.ThreadingTCPServer):
         self.porteiro.start()
 
     def encerrar(self, prazo: float = ENCERRAR_EM) -> None:
-        """Deixa de aceitar, manda `FIM:` a todos e espera que leiam e fechem, até `prazo` segundos."""
+        """Deixa de aceitar, manda `FIM:` a todos e espera que leiam e fechem.
+
+        Quem não o fez em `prazo` segundos é cortado.
+        """
         limite = time.monotonic() + prazo
         self.shutdown()  # espera o laço do porteiro, que roda noutra thread: chamada dela, travaria
         self.server_close()
         efeito = self.filas.desligar()
         self.cumprir(efeito)
-        while time.monotonic() < limite and not all(conexao.fechada for conexao in efeito.destinos):
+        self._esperar_que_fechem(efeito.destinos, limite)
+        for conexao in efeito.destinos:
+            if not conexao.fechada:
+                conexao.cortar()
+        self._esperar_que_fechem(efeito.destinos, limite + 1)
+        self.carteiro.parar()
+
+    @staticmethod
+    def _esperar_que_fechem(conexoes: Iterable[Conexao], limite: float) -> None:
+        while time.monotonic() < limite and not all(conexao.fechada for conexao in conexoes):
             time.sleep(0.02)
 
 
