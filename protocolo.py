@@ -29,9 +29,8 @@ MAXIMO_DO_NOME = 40
 
 # Um controle apaga a tela ou muda as cores de quem lê; um controle bidirecional faz o texto
 # parecer o que não é; os separadores de linha e de parágrafo quebram a linha em alguns programas.
-# O \n fica de fora porque a limpeza acontece no bloco inteiro, antes de separar as linhas.
 _RETIRADOS = [*range(0x00, 0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
-_LIMPEZA = {ponto: None for ponto in _RETIRADOS} | {ord("\t"): " ", ord("\n"): "\n"}
+_LIMPEZA = {ponto: None for ponto in _RETIRADOS} | {ord("\t"): " "}
 
 
 def limpar(texto: str) -> str:
@@ -39,13 +38,7 @@ def limpar(texto: str) -> str:
 
     Um TAB vira um espaço. Acentos, emojis e o ZWJ que os une (U+200D) passam intactos.
     """
-    return _limpar_bloco(texto).replace("\n", "")
-
-
-def _limpar_bloco(bloco: str) -> str:
-    # Nada do que se retira é `isprintable`, e quase todo bloco já chega limpo: uma olhada só no
-    # bloco inteiro, em vez de traduzir letra por letra.
-    return bloco if bloco.replace("\n", "").isprintable() else bloco.translate(_LIMPEZA)
+    return texto.translate(_LIMPEZA)
 
 
 def validar_nome(texto: str) -> str:
@@ -166,7 +159,10 @@ class SeparadorDeLinhas:
                 return []
             self._descartando = False
         bloco, quebra, self._resto = (self._resto + dados).rpartition(b"\n")
-        linhas: list[str | None] = _limpar_bloco(bloco.decode("utf-8", "replace")).split("\n") if quebra else []
+        linhas: list[str | None] = bloco.decode("utf-8", "replace").split("\n") if quebra else []
+        # Nada do que a limpeza retira é `isprintable`, e quase todo bloco já chega limpo.
+        if not "".join(linhas).isprintable():
+            linhas = list(map(limpar, linhas))
         # Só um bloco maior que o limite pode esconder uma linha longa; só aí se mede cada uma.
         if len(bloco) >= MAXIMO_DA_LINHA:
             tamanhos = map(len, bloco.split(b"\n"))
@@ -250,7 +246,7 @@ class Texto:
         for linha in linhas:
             if linha is None:
                 comando: Comando = LinhaLonga()
-            elif linha.startswith("FIM:"):
+            elif linha[:4] == "FIM:":
                 comando = Fim(linha[4:])
             elif not linha or linha.isspace():
                 continue

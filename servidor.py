@@ -32,7 +32,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from protocolo import (
@@ -159,14 +159,18 @@ class Filas:
                 self._enfileirar(efeito, eu)
         return efeito
 
-    def falar(self, eu: Participante, mensagem: Mensagem) -> Participante | None:
-        """`eu` disse algo. Devolve quem tem linhas a receber: o par, ou o próprio, avisado."""
+    def repassar_chat(self, eu: Participante, mensagem: Mensagem) -> Participante | None:
+        """`eu` falou: entrega ao par, na íntegra. Devolve quem tem linhas a receber.
+
+        Sem par, é o próprio `eu` que recebe um aviso; a mensagem do cliente fica guardada.
+        """
         with self.trava:
             estado = self.user_states.get(eu)
             if estado is None:
                 return None
-            if estado.par is not None:
-                return self._repassar_chat(estado.par, mensagem)
+            if (par := estado.par) is not None:
+                par.caixa.append(par.formato.codificar(mensagem))
+                return par
             if eu.tipo is Tipo.CLIENTE:
                 self._guardar(eu, estado, mensagem.textos)
             else:
@@ -234,8 +238,7 @@ class Filas:
     def recolher(self, eu: Participante) -> tuple[bytes, bool]:
         """Esvazia a caixa de `eu`: devolve o que havia nela, e se depois disso não vem mais nada."""
         with self.trava:
-            linhas, eu.caixa = eu.caixa, []
-            acabou = eu.retirado
+            linhas, eu.caixa, acabou = eu.caixa, [], eu.retirado
         return b"".join(linhas), acabou
 
     def caixa_cheia(self, eu: Participante) -> bool:
@@ -289,14 +292,9 @@ class Filas:
         self._contar(efeito, cliente, Conectado(atendente.nome))
         self._contar(efeito, atendente, Conectado(cliente.nome))
         if do_cliente.guardadas:
-            self._repassar_chat(atendente, Mensagem(cliente.nome, do_cliente.guardadas))
+            self._dizer(atendente, Mensagem(cliente.nome, do_cliente.guardadas))
         efeito.registros.append(("MATCHMAKER", f"Par formado: {cliente} com {atendente}."))
         return True
-
-    def _repassar_chat(self, para: Participante, mensagem: Mensagem) -> Participante:
-        """Entrega ao par, na íntegra e sob o nome de quem falou. Exige a trava."""
-        para.caixa.append(para.formato.codificar(mensagem))
-        return para
 
     def _guardar(self, eu: Participante, estado: Estado, textos: Sequence[str]) -> None:
         """Guarda o que o cliente diz enquanto espera, até o limite. Exige a trava."""
@@ -354,6 +352,9 @@ DRENAR_POR = 2.0
 """Segundos que o outro tem para ler a despedida e fechar. Fechar com bytes dele por ler manda um
 RST, e o RST apaga o `FIM:` que ele ainda não leu."""
 
+MULTIDAO = 8
+"""Threads a partir das quais o servidor roda num núcleo só: o bastante para mais de um par."""
+
 ENCERRAR_EM = 3.0
 """Segundos para que todos leiam `FIM:Servidor encerrado.` e fechem, ao encerrar."""
 
@@ -401,6 +402,25 @@ def permitir_descritores(quantos: int) -> None:
     if atual != resource.RLIM_INFINITY and atual < quantos:
         alvo = quantos if maximo == resource.RLIM_INFINITY else min(quantos, maximo)
         resource.setrlimit(resource.RLIMIT_NOFILE, (alvo, maximo))
+
+
+def nucleos_do_processo() -> list[int]:
+    """Os núcleos em que o processo pode rodar; vazia se não se pode, ou não adianta, escolher."""
+    if not hasattr(os, "sched_setaffinity") or not getattr(sys, "_is_gil_enabled", lambda: True)():
+        return []
+    return sorted(os.sched_getaffinity(0))
+
+
+def usar_nucleos(nucleos: list[int]) -> None:
+    """Restringe aos `nucleos` todas as threads do processo, e com elas as que vierem.
+
+    `SCHED_BATCH`: uma thread que acorda não toma o núcleo da que tem a GIL, para então parar à
+    espera dela.
+    """
+    for thread in os.listdir("/proc/self/task"):
+        with contextlib.suppress(OSError):  # a thread acabou, ou o sistema não deixa
+            os.sched_setaffinity(int(thread), nucleos)
+            os.sched_setscheduler(int(thread), os.SCHED_BATCH, os.sched_param(0))
 
 
 # Quem some sem fechar (o cabo saiu, a tampa fechou) é descoberto em cerca de um minuto: 30 s de
@@ -473,20 +493,19 @@ class Conexao(Participante):
                 return dados
         return b""
 
-    def escoar(self, recolher: Callable[[Participante], tuple[bytes, bool]], bloqueando: bool) -> bool:
+    def escoar(self, filas: Filas, bloqueando: bool) -> bool:
         """Envia o que está na mão e o que há na caixa. Exige o direito de envio.
 
         `False` se sobrou algo, o que só acontece sem bloquear: o outro não tem onde receber já.
         """
-        dados, acabou = recolher(self)
+        dados, acabou = filas.recolher(self)
         if self.cortada:
             return True
+        self.na_mao += dados
         try:
             if bloqueando:
-                self.sock.sendall(self.na_mao + dados)
+                self.sock.sendall(self.na_mao)
                 self.na_mao = b""
-            else:
-                self.na_mao += dados
             while self.na_mao:
                 self.na_mao = self.na_mao[enviar_ja(self.sock, self.na_mao) :]
                 self.progresso = time.monotonic()
@@ -592,7 +611,7 @@ class Carteiro(threading.Thread):
                 del self.atrasadas[conexao]
             return
         try:
-            entregue = conexao.escoar(self.servidor.filas.recolher, bloqueando=False)
+            entregue = conexao.escoar(self.servidor.filas, bloqueando=False)
             if not entregue and parada_ha > self.servidor.prazo_envio:
                 conexao.cortar()
             if not conexao.orfa:
@@ -681,7 +700,7 @@ class Atendimento(socketserver.BaseRequestHandler):
             for comando in eu.formato.ler_participante(linhas):
                 match comando:
                     case Mensagem():
-                        if destino := filas.falar(eu, comando):
+                        if destino := filas.repassar_chat(eu, comando):
                             servidor.despachar(destino, bloqueando=True)
                     case Fim():
                         servidor.cumprir(filas.encerrar(eu), eu)
@@ -696,7 +715,8 @@ class Atendimento(socketserver.BaseRequestHandler):
 class Servidor(socketserver.ThreadingTCPServer):
     """Aceita conexões e dá uma thread a cada uma; cumpre o que as filas mandam.
 
-    `senha` é a dos atendentes, ou `None` se não há; os prazos são em segundos. `servir()` põe as
+    `senha` é a dos atendentes, ou `None` se não há; os prazos são em segundos; `um_nucleo` deixa o
+    servidor recolher as suas threads a um núcleo, onde isso as faz andar mais depressa. `servir()` põe as
     threads para rodar e `encerrar()` despede-se de todos.
     """
 
@@ -713,6 +733,7 @@ class Servidor(socketserver.ThreadingTCPServer):
         prazo_identificacao: float = 60.0,
         prazo_envio: float = 10.0,
         senha: str | None = None,
+        um_nucleo: bool = False,
     ) -> None:
         self.prazo_identificacao = prazo_identificacao
         self.prazo_envio = prazo_envio
@@ -720,6 +741,8 @@ class Servidor(socketserver.ThreadingTCPServer):
         self.filas = Filas(maximo)
         self.carteiro = Carteiro(self)
         self.numeros = itertools.count(1)  # das threads de conexão
+        self.nucleos = nucleos_do_processo() if um_nucleo else []
+        self.num_nucleo_so = False
         self.porteiro = threading.Thread(target=self.serve_forever, args=(0.1,), name="porteiro", daemon=True)
         self.address_family = socket.AF_INET6 if ":" in endereco[0] else socket.AF_INET
         super().__init__(endereco, Atendimento)
@@ -754,7 +777,7 @@ class Servidor(socketserver.ThreadingTCPServer):
                     return
                 conexao.direito.acquire()
             try:
-                entregue = conexao.escoar(self.filas.recolher, bloqueando)
+                entregue = conexao.escoar(self.filas, bloqueando)
             finally:
                 conexao.direito.release()
             if not entregue:
@@ -779,10 +802,23 @@ class Servidor(socketserver.ThreadingTCPServer):
         return Conexao(sock), endereco
 
     def verify_request(self, conexao: Conexao, endereco: tuple) -> bool:
+        self._ajustar_nucleos()
         admitida = self.filas.admitir(conexao)
         if not admitida:
             log.warning("Recusada a conexão de %s: não há lugar.", endereco[0])
         return admitida
+
+    def _ajustar_nucleos(self) -> None:
+        """Com mais de um par, todas as threads num núcleo só: o remédio para o comboio da GIL.
+
+        Uma thread por vez executa Python. Espalhadas, elas não andam mais depressa: passam o tempo
+        acordando umas às outras de um núcleo para o outro. Um par só não forma comboio.
+        """
+        multidao = threading.active_count() > MULTIDAO
+        if self.nucleos and multidao != self.num_nucleo_so:
+            self.num_nucleo_so = multidao
+            escolhido = os.getpid() % len(self.nucleos)  # dois servidores, dois núcleos
+            usar_nucleos([self.nucleos[escolhido]] if multidao else self.nucleos)
 
     def process_request(self, conexao: Conexao, endereco: tuple) -> None:
         try:
@@ -913,6 +949,7 @@ def main() -> int:
     analisador.opcao("--prazo-identificacao", 60.0, "segundos para cada linha da identificação", tipo=segundos)
     analisador.opcao("--prazo-envio", 10.0, "segundos que quem não lê fica conectado", tipo=segundos)
     analisador.opcao("--senha-atendentes", None, "senha pedida aos atendentes (ou a variável FILA_SENHA)")
+    analisador.chave("--varios-nucleos", "deixa as threads se espalharem pelos núcleos (ver docs/desempenho.md)")
     opcoes = analisador.parse_args()
 
     senha = opcoes.senha_atendentes or os.environ.get("FILA_SENHA")
@@ -925,6 +962,7 @@ def main() -> int:
             prazo_identificacao=opcoes.prazo_identificacao,
             prazo_envio=opcoes.prazo_envio,
             senha=limpar(senha) if senha else None,
+            um_nucleo=not opcoes.varios_nucleos,
         )
     except OSError as erro:
         print(f"Não foi possível iniciar: {motivo_de_nao_abrir(erro, opcoes.host, opcoes.porta)}", file=sys.stderr)

@@ -55,6 +55,10 @@ class Analisador(argparse.ArgumentParser):
             ajuda += f" (padrão: {padrao:g})" if isinstance(padrao, float) else f" (padrão: {padrao})"
         self._grupo.add_argument(nome, default=padrao, type=tipo, help=ajuda, metavar="VALOR")
 
+    def chave(self, nome: str, ajuda: str) -> None:
+        """Acrescenta uma opção sem valor: presente ou ausente."""
+        self._grupo.add_argument(nome, action="store_true", help=ajuda)
+
     def error(self, message: str) -> NoReturn:
         for original, traducao in self._TRADUCOES.items():
             if re.fullmatch(original, message):
@@ -188,7 +192,7 @@ class Tela:
                 self._apagar_linha()
             sys.stdout.write(colorir(texto, cor, self.cores) + "\n")
             if self._digitando and not self.saindo:
-                sys.stdout.write(PROMPT + self._meia_linha())
+                self._repor_linha()
             sys.stdout.flush()
 
     def conversa(self, em_curso: bool) -> None:
@@ -323,15 +327,22 @@ class Tela:
                 self._digitando = False
 
     @staticmethod
-    def _meia_linha() -> str:
-        return readline.get_line_buffer() if readline is not None else ""
+    def _linha_na_tela() -> str:
+        return PROMPT + (readline.get_line_buffer() if readline is not None else "")
+
+    def _repor_linha(self) -> None:
+        """Escreve o prompt e o que foi digitado, e deixa o cursor onde o readline o deixaria."""
+        linha = self._linha_na_tela()
+        # No fim exato de uma linha da tela o terminal adia a passagem à seguinte; o readline, não.
+        cheia = _largura(linha) % shutil.get_terminal_size().columns == 0
+        sys.stdout.write(linha + " \r" * cheia)
 
     def _apagar_linha(self) -> None:
         """Apaga o prompt e o que foi digitado, ainda que ocupem várias linhas da tela."""
         if os.environ.get("TERM") == "dumb" or (os.name == "nt" and colorama is None):
             sys.stdout.write(f"\r{' ' * 70}\r")
             return
-        acima = _largura(PROMPT + self._meia_linha()) // shutil.get_terminal_size().columns
+        acima = _largura(self._linha_na_tela()) // shutil.get_terminal_size().columns
         sys.stdout.write(f"\x1b[{acima}A" * bool(acima) + "\r\x1b[2K\x1b[J")
 
     def _interromper(self, *_: object) -> None:
@@ -343,5 +354,10 @@ class Tela:
 
 def _largura(texto: str) -> int:
     """Colunas que o texto ocupa no terminal."""
-    larga = {"W": 2, "F": 2}
-    return sum(0 if unicodedata.combining(c) else larga.get(unicodedata.east_asian_width(c), 1) for c in texto)
+    return sum(_largura_do_caractere(caractere) for caractere in texto)
+
+
+def _largura_do_caractere(caractere: str) -> int:
+    if unicodedata.category(caractere) in ("Mn", "Me", "Cf"):  # acentos soltos, ZWJ: nada ocupam
+        return 0
+    return 2 if unicodedata.east_asian_width(caractere) in "WF" else 1

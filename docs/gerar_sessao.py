@@ -1,0 +1,332 @@
+"""Gera as imagens da documentação a partir de uma sessão de verdade.
+
+    python docs/gerar_sessao.py        (Linux ou macOS; com colorama instalado, sai colorido)
+
+O servidor, um cliente e um atendente rodam cada um no seu terminal, como numa sala de aula. Quem
+digita é este programa: abre pseudoterminais (`pty`), escreve neles as teclas, lê o que os programas
+desenham e fotografa as telas em SVG. Nada aqui é desenhado à mão.
+
+O enredo: Bia chega primeiro, e Yuri é o número 2 na fila. Ana atende Bia; quando Bia sai, é a vez
+de Yuri. Uma mensagem de Ana chega no meio de uma frase dele, e o que ele já tinha digitado continua
+na tela. Yuri encerra a conversa, e Ana fica à espera do próximo com uma frase também pela metade.
+
+São três programas e este quarto, e nenhum sabe quando os outros terminam o que estão fazendo. Por
+isso não há um só `sleep`: cada passo espera até ver na tela o que o passo anterior deveria causar.
+É o que uma pessoa faz, e é por isso que o resultado não depende da pressa da máquina.
+"""
+
+import codecs
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import sys
+import termios
+import time
+from html import escape
+from pathlib import Path
+
+RAIZ = Path(__file__).resolve().parent.parent
+IMAGENS = RAIZ / "docs" / "img"
+PRAZO = 10.0  # segundos que um passo espera pelo anterior antes de desistir
+
+Letra = tuple[str, str]  # (caractere, cor)
+
+
+# --- A tela: o pouco de um emulador de terminal que estes programas usam --------------------------
+
+CORES = {"31": "vermelho", "32": "verde", "33": "amarelo", "34": "azul", "36": "ciano"}
+_SEQUENCIA = re.compile(r"\x1b\[([?0-9;]*)([A-Za-z])")
+
+
+class Tela:
+    """Uma grade de letras e um cursor; `escrever` entende o texto e as sequências de controle."""
+
+    def __init__(self, colunas: int) -> None:
+        self.colunas = colunas
+        self.linhas: list[list[Letra]] = [[]]
+        self.x = self.y = 0
+        self._cor = ""
+
+    def escrever(self, texto: str) -> str:
+        """Desenha `texto`; devolve o começo de sequência que ficou para o próximo pedaço."""
+        i = 0
+        while i < len(texto):
+            if texto[i] != "\x1b":
+                self._letra(texto[i])
+                i += 1
+            elif achado := _SEQUENCIA.match(texto, i):
+                self._controle(*achado.groups())
+                i = achado.end()
+            else:
+                return texto[i:]
+        return ""
+
+    def _letra(self, letra: str) -> None:
+        if letra == "\r":
+            self.x = 0
+        elif letra == "\n":
+            self._descer()
+        elif letra == "\b":
+            self.x = max(0, self.x - 1)
+        elif letra.isprintable():
+            if self.x == self.colunas:
+                self.x = 0
+                self._descer()
+            linha = self.linhas[self.y]
+            linha += [(" ", "")] * (self.x + 1 - len(linha))
+            linha[self.x] = (letra, self._cor)
+            self.x += 1
+
+    def _descer(self) -> None:
+        self.y += 1
+        if self.y == len(self.linhas):
+            self.linhas.append([])
+
+    def _controle(self, argumento: str, final: str) -> None:
+        match final:
+            case "A":
+                self.y = max(0, self.y - int(argumento or 1))
+            case "C":
+                self.x = min(self.colunas - 1, self.x + int(argumento or 1))
+            case "K":
+                del self.linhas[self.y][0 if argumento == "2" else self.x :]
+            case "J":
+                del self.linhas[self.y][self.x :]
+                del self.linhas[self.y + 1 :]
+            case "m":
+                self._cor = CORES.get(argumento, "")
+
+    def textos(self) -> list[str]:
+        return ["".join(letra for letra, _ in linha).rstrip() for linha in self.linhas]
+
+
+class Terminal:
+    """Um shell num pseudoterminal, com os dois verbos de quem o usa: digitar e esperar."""
+
+    def __init__(self, titulo: str, colunas: int) -> None:
+        self.titulo = titulo
+        self.tela = Tela(colunas)
+        self._resto = ""
+        self._decodificar = codecs.getincrementaldecoder("utf-8")().decode
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            pasta_do_python = os.path.dirname(sys.executable)
+            os.chdir(RAIZ)
+            os.environ.update(PS1="$ ", TERM="xterm", PATH=f"{pasta_do_python}:{os.environ['PATH']}")
+            os.environ.pop("NO_COLOR", None)
+            os.execlp("sh", "sh", "-i")
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 50, colunas, 0, 0))
+        self.espera("$")
+
+    def digita(self, teclas: str) -> None:
+        """Aperta as teclas e espera vê-las na tela, como faz quem digita."""
+        os.write(self.fd, teclas.encode())
+        self._ler_ate(lambda: self.tela.textos()[-1].endswith(teclas), teclas)
+
+    def envia(self, linha: str) -> None:
+        """Digita uma linha e aperta Enter."""
+        self.digita(linha)
+        os.write(self.fd, b"\r")
+
+    def espera(self, *trechos: str) -> None:
+        """Lê até que todos os trechos estejam na tela, nessa ordem."""
+        padrao = re.compile(".*".join(map(re.escape, trechos)), re.DOTALL)
+        self._ler_ate(lambda: padrao.search("\n".join(self.tela.textos())), " … ".join(trechos))
+
+    def espera_prompt(self, prompt: str) -> None:
+        """Lê a tela até que a última linha seja só o prompt: o programa quer ouvir."""
+        self._ler_ate(lambda: self.tela.textos()[-1] == prompt.rstrip(), prompt)
+
+    def fecha(self) -> None:
+        os.kill(self.pid, signal.SIGHUP)
+        os.close(self.fd)
+        os.waitpid(self.pid, 0)
+
+    def _ler_ate(self, aconteceu, descricao: str) -> None:
+        limite = time.monotonic() + PRAZO
+        while not aconteceu():
+            resta = limite - time.monotonic()
+            if resta <= 0 or not select.select([self.fd], [], [], resta)[0]:
+                tela = "\n".join(self.tela.textos())
+                raise SystemExit(f"{self.titulo}: esperava {descricao!r}, e a tela era\n{tela}")
+            self._resto = self.tela.escrever(self._resto + self._decodificar(os.read(self.fd, 4096)))
+
+
+# --- A fotografia: uma tela em SVG ----------------------------------------------------------------
+
+LARGURA, ALTURA, CORPO = 8.0, 18, 13.2  # pixels: de uma coluna, de uma linha, da letra
+MARGEM, BARRA, VAO = 14, 30, 14  # pixels: em volta do texto; do título da janela; entre janelas
+FONTE = "ui-monospace, 'SFMono-Regular', Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', monospace"
+PALETA = {
+    "": "#d7dce2",
+    "vermelho": "#ff7b72",
+    "verde": "#7ee787",
+    "amarelo": "#e3b341",
+    "azul": "#79b8ff",
+    "ciano": "#56d4dd",
+}
+FUNDO, BORDA, TITULO = "#161b22", "#3d444d", "#9198a1"
+
+
+class Foto:
+    """O que havia num terminal num instante."""
+
+    def __init__(self, terminal: Terminal, titulo: str | None = None, ultimas: int = 0) -> None:
+        tela = terminal.tela
+        self.titulo = titulo or terminal.titulo
+        self.colunas = tela.colunas
+        self.linhas = [list(linha) for linha in tela.linhas][-ultimas:]
+        self.cursor = (tela.x, tela.y - (len(tela.linhas) - len(self.linhas)))
+
+    @property
+    def largura(self) -> float:
+        return self.colunas * LARGURA + 2 * MARGEM
+
+    @property
+    def altura(self) -> float:
+        return BARRA + len(self.linhas) * ALTURA + 2 * MARGEM - 6
+
+    def svg(self, x: float, y: float, largura: float, altura: float) -> str:
+        """A janela, com o canto superior esquerdo em (x, y)."""
+        partes = [
+            f'<g transform="translate({x:g} {y:g})">',
+            f'<rect width="{largura:g}" height="{altura:g}" rx="9" fill="{FUNDO}" stroke="{BORDA}"/>',
+            *(f'<circle cx="{18 + 17 * i}" cy="{BARRA / 2:g}" r="5" fill="{BORDA}"/>' for i in range(3)),
+            f'<text x="{largura / 2:g}" y="{BARRA / 2 + 4:g}" text-anchor="middle" fill="{TITULO}">'
+            f"{escape(self.titulo)}</text>",
+        ]
+        coluna, linha = self.cursor
+        partes.append(
+            f'<rect x="{MARGEM + coluna * LARGURA:g}" y="{BARRA + 6 + linha * ALTURA:g}" '
+            f'width="{LARGURA:g}" height="{ALTURA - 2}" fill="{PALETA[""]}" opacity="0.8"/>'
+        )
+        for numero, letras in enumerate(self.linhas):
+            base = BARRA + 19 + numero * ALTURA
+            for inicio, cor, texto in _trechos(letras):
+                # textLength prende cada trecho às suas colunas, seja qual for a fonte de quem vê.
+                partes.append(
+                    f'<text x="{MARGEM + inicio * LARGURA:g}" y="{base:g}" fill="{PALETA[cor]}" '
+                    f'textLength="{len(texto) * LARGURA:g}">{escape(texto)}</text>'
+                )
+        return "\n".join([*partes, "</g>"])
+
+
+def _trechos(letras: list[Letra]) -> list[tuple[int, str, str]]:
+    """Agrupa letras seguidas da mesma cor: (coluna, cor, texto), sem espaços nas pontas."""
+    trechos: list[tuple[int, str, str]] = []
+    for coluna, (letra, cor) in enumerate(letras):
+        if trechos and trechos[-1][1] == cor:
+            inicio, _, texto = trechos[-1]
+            trechos[-1] = (inicio, cor, texto + letra)
+        else:
+            trechos.append((coluna, cor, letra))
+    aparados = [(inicio + len(texto) - len(texto.lstrip()), cor, texto.strip()) for inicio, cor, texto in trechos]
+    # Espaços comuns, há navegadores que juntam.
+    return [(inicio, cor, texto.replace(" ", "\N{NO-BREAK SPACE}")) for inicio, cor, texto in aparados if texto]
+
+
+def gravar(arquivo: Path, descricao: str, fileiras: list[list[Foto]]) -> None:
+    """Grava as janelas, uma fileira abaixo da outra, todas da mesma largura."""
+    largura = max(sum(foto.largura for foto in fileira) + VAO * (len(fileira) - 1) for fileira in fileiras)
+    janelas, y = [], 1.0
+    for fileira in fileiras:
+        altura, x = max(foto.altura for foto in fileira), 1.0
+        for foto in fileira:
+            ate_a_borda = largura + 1 - x if foto is fileira[-1] else foto.largura
+            janelas.append(foto.svg(x, y, ate_a_borda, altura))
+            x += foto.largura + VAO
+        y += altura + VAO
+    tamanho = (largura + 2, y - VAO + 1)
+    cabecalho = (
+        '<svg xmlns="http://www.w3.org/2000/svg" role="img" '
+        'viewBox="0 0 {0:g} {1:g}" width="{0:g}" height="{1:g}" '.format(*tamanho)
+        + f'font-family="{FONTE}" font-size="{CORPO}">'
+    )
+    linhas = [cabecalho, f"<title>{escape(descricao)}</title>", *janelas, "</svg>", ""]
+    arquivo.write_text("\n".join(linhas), encoding="utf-8")
+
+
+# --- O enredo -------------------------------------------------------------------------------------
+
+
+def encenar() -> None:
+    servidor = Terminal("servidor", 128)
+    servidor.envia("python servidor.py")
+    servidor.espera("Aceitando conexões", "outros terminais")
+
+    bia = Terminal("outro cliente", 60)  # fora da foto: está lá para que haja fila
+    bia.envia("python cliente.py --nome Bia")
+    bia.espera("número 1 na fila")
+
+    yuri = Terminal("cliente", 59)
+    yuri.envia("python cliente.py")
+    yuri.espera_prompt("Digite seu nome: ")
+    yuri.envia("Yuri")
+    yuri.espera("número 2 na fila")
+
+    ana = Terminal("atendente", 67)
+    ana.envia("python atendente.py")
+    ana.espera_prompt("Digite seu nome de atendente: ")
+    ana.envia("Ana")
+    ana.espera("falando com Bia.")
+    bia.espera("falando com Ana.")
+    yuri.espera("número 1 na fila")
+    ana.espera_prompt("Sua mensagem: ")
+    ana.envia("Olá, Bia! Em que posso ajudar?")
+    bia.espera("[Ana]: Olá, Bia!")
+    bia.espera_prompt("Sua mensagem: ")
+    bia.envia("Já resolvi, obrigada!")
+    ana.espera("[Bia]: Já resolvi, obrigada!")
+    bia.espera_prompt("Sua mensagem: ")
+    bia.envia("/sair")
+
+    ana.espera("O cliente Bia desconectou.", "falando com Yuri.")
+    yuri.espera("falando com Ana.")
+    yuri.espera_prompt("Sua mensagem: ")
+    yuri.digita("Meu pedido não ch")
+    antes = Foto(yuri, "1. Yuri está digitando", ultimas=2)
+    ana.espera_prompt("Sua mensagem: ")
+    ana.envia("Olá, Yuri! Conte o que houve.")
+    yuri.espera("[Ana]: Olá, Yuri!", "Sua mensagem: Meu pedido não ch")
+    durante = Foto(yuri, "2. Chega uma mensagem de Ana", ultimas=3)
+    yuri.digita("egou.")
+    depois = Foto(yuri, "3. Yuri continua de onde estava", ultimas=3)
+    yuri.envia("")
+    ana.espera("[Yuri]: Meu pedido não chegou.")
+    ana.espera_prompt("Sua mensagem: ")
+    ana.envia("Ele sai hoje para entrega.")
+    yuri.espera("[Ana]: Ele sai hoje")
+    yuri.espera_prompt("Sua mensagem: ")
+    yuri.envia("Ótimo, obrigado!")
+    ana.espera("[Yuri]: Ótimo, obrigado!")
+    ana.espera_prompt("Sua mensagem: ")
+    ana.digita("De nada! Precisando, é só ch")
+    yuri.espera_prompt("Sua mensagem: ")
+    yuri.envia("/encerrar")
+    yuri.espera("Você encerrou a conversa.", "Sessão encerrada.")
+    yuri.espera_prompt("$")
+    ana.espera("O cliente Yuri encerrou a conversa.", "(Aguardando clientes...)", "é só ch")
+    servidor.espera("Yuri (CLIENTE) será desconectado")
+
+    gravar(
+        IMAGENS / "sessao.svg",
+        "O servidor, um cliente e um atendente, cada um no seu terminal, durante dois atendimentos",
+        [[Foto(servidor)], [Foto(yuri), Foto(ana)]],
+    )
+    gravar(
+        IMAGENS / "meia-linha.svg",
+        "Uma mensagem chega enquanto Yuri digita: ela aparece acima, e a meia linha dele continua na tela",
+        [[antes], [durante], [depois]],
+    )
+    for terminal in (servidor, yuri, ana):
+        print(f"== {terminal.titulo}", *terminal.tela.textos(), "", sep="\n")
+    for terminal in (ana, yuri, bia, servidor):
+        terminal.fecha()
+
+
+if __name__ == "__main__":
+    encenar()
