@@ -23,7 +23,7 @@ from protocolo import (
     Tipo,
     comandos_do_servidor,
 )
-from terminal import Tela, analisador_de_conversa, erros_para_gente
+from terminal import Tela, analisador_de_conversa
 
 
 def identificar(sock: socket.socket, comandos: Iterator[Comando], tela: Tela, nome: str | None) -> str | None:
@@ -77,11 +77,11 @@ def conversar(sock: socket.socket, comandos: Iterator[Comando], tela: Tela, nome
         while (linha := tela.ler()) is not None:
             if comando := tela.interpretar(linha, nome):
                 sock.sendall(formato.codificar(comando))
+        tela.sair()
         # Só o nosso lado do fluxo acaba aqui: o que já foi enviado chega, e o que falta ler, também.
         sock.shutdown(socket.SHUT_WR)
     except OSError:
         pass  # a conexão caiu, e a thread de leitura já o disse
-    tela.sair()
     leitura.join(timeout=2)
 
 
@@ -89,7 +89,7 @@ def main() -> int:
     """O comando `python cliente.py`."""
     opcoes = analisador_de_conversa("Cliente da fila de atendimento: espera a vez e conversa com um atendente.").parse_args()
     tela = Tela()
-    with erros_para_gente(), socket.create_connection((opcoes.host, opcoes.porta), timeout=10) as sock:
+    with tela.erros_para_gente(), socket.create_connection((opcoes.host, opcoes.porta), timeout=10) as sock:
         sock.settimeout(None)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # cada linha parte na hora
         comandos = comandos_do_servidor(sock.recv)

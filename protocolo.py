@@ -204,7 +204,7 @@ class Texto:
                 prefixo = f"[{comando.nome}]: "
                 linha = prefixo + f"\n{prefixo}".join(comando.textos)
             case Fila():
-                linha = f"FILA:{comando.posicao or 'OK'}"
+                linha = f"FILA:{'OK' if comando.posicao is None else comando.posicao}"
             case Conectado():
                 linha = f"CONECTADO:{comando.nome}"
             case Fim():
@@ -275,8 +275,8 @@ class Texto:
         if linha.startswith("["):
             nome, separador, texto = linha[1:].partition("]: ")
             return Mensagem(nome, (texto,)) if separador else None
-        palavra, _, argumento = linha.partition(":")
-        match palavra:
+        palavra, dois_pontos, argumento = linha.partition(":")
+        match palavra if dois_pontos else None:
             case "FILA" if argumento == "OK":
                 return Fila(None)
             case "FILA" if argumento.isascii() and argumento.isdigit():

@@ -15,6 +15,7 @@ caixas as linhas que o contam, e por isso cada um lê os fatos na ordem em que a
 vem depois, fora da trava.
 """
 
+import argparse
 import contextlib
 import enum
 import errno
@@ -358,7 +359,7 @@ MULTIDAO = 8
 ENCERRAR_EM = 3.0
 """Segundos para que todos leiam `FIM:Servidor encerrado.` e fechem, ao encerrar."""
 
-# --- O que muda de um sistema para outro, e só aqui ----------------------------------------------
+# --- O que muda de um sistema para outro ----------------------------------------------------------
 
 if os.name == "nt":
     # Um prazo do kernel (em milissegundos) que vence aparece como WSAETIMEDOUT.
@@ -583,6 +584,9 @@ class Carteiro(threading.Thread):
                 ronda = agora + INSISTIR_A_CADA
                 for conexao in list(self.atrasadas):
                     self._visitar(conexao, agora)
+        for conexao in list(self.atrasadas):
+            conexao.cortar()
+            self._visitar(conexao, time.monotonic())
 
     def _descanso(self) -> float | None:
         """Segundos até haver o que fazer sem que ninguém peça; `None`: nada."""
@@ -657,9 +661,10 @@ class Atendimento(socketserver.BaseRequestHandler):
         return "{}:{}".format(*self.client_address)
 
     def identificar(self) -> None:
-        """TIPO, a senha se for o caso, NOME. Levanta `ValueError` com o motivo da recusa,
+        """TIPO, a senha se for o caso, NOME; depois, a fila.
 
-        `TimeoutError` se uma das linhas demora mais que o prazo, `EOFError` se o outro se vai.
+        Levanta `ValueError` com o motivo da recusa, `TimeoutError` se uma das linhas demora mais que
+        o prazo, `EOFError` se o outro se vai.
         """
         eu = self.request
         tipo = eu.formato.ler_entrada(self.proxima_linha()).tipo
@@ -859,14 +864,15 @@ class Servidor(socketserver.ThreadingTCPServer):
         self.cumprir(efeito)
         self._esperar_que_fechem(efeito.destinos, limite)
         for conexao in efeito.destinos:
-            if not conexao.fechada:
-                conexao.cortar()
+            conexao.cortar()
         self._esperar_que_fechem(efeito.destinos, limite + 1)
         self.carteiro.parar()
 
-    @staticmethod
-    def _esperar_que_fechem(conexoes: Iterable[Conexao], limite: float) -> None:
-        while time.monotonic() < limite and not all(conexao.fechada for conexao in conexoes):
+    def _esperar_que_fechem(self, conexoes: Iterable[Conexao], limite: float) -> None:
+        """Espera por `conexoes` e pelas que já estavam a cargo do carteiro."""
+        while time.monotonic() < limite:
+            if all(conexao.fechada for conexao in conexoes) and not self.carteiro.atrasadas:
+                return
             time.sleep(0.02)
 
 
@@ -940,6 +946,18 @@ def motivo_de_nao_abrir(erro: OSError, host: str, porta: int) -> str:
     return f"o endereço {host} não é desta máquina ({erro.strerror})."
 
 
+def senha_valida(texto: str) -> str:
+    """Um tipo de argumento: a senha como chegará pelo fio, já limpa."""
+    senha = limpar(texto)
+    try:
+        senha.encode()
+    except UnicodeEncodeError:
+        senha = ""
+    if not senha:
+        raise argparse.ArgumentTypeError("a senha precisa ter ao menos um caractere que se possa digitar")
+    return senha
+
+
 def main() -> int:
     """O comando `python servidor.py`: serve até Ctrl+C ou SIGTERM."""
     analisador = Analisador("Servidor da fila de atendimento: une clientes e atendentes para conversar.")
@@ -948,11 +966,16 @@ def main() -> int:
     analisador.opcao("--max-conexoes", 1000, "conexões ao mesmo tempo", tipo=inteiro(1, 1_000_000))
     analisador.opcao("--prazo-identificacao", 60.0, "segundos para cada linha da identificação", tipo=segundos)
     analisador.opcao("--prazo-envio", 10.0, "segundos que quem não lê fica conectado", tipo=segundos)
-    analisador.opcao("--senha-atendentes", None, "senha pedida aos atendentes (ou a variável FILA_SENHA)")
+    analisador.opcao(
+        "--senha-atendentes",
+        os.environ.get("FILA_SENHA") or None,
+        "senha pedida aos atendentes (ou a variável FILA_SENHA)",
+        tipo=senha_valida,
+        mostrar_padrao=False,
+    )
     analisador.chave("--varios-nucleos", "deixa as threads se espalharem pelos núcleos (ver docs/desempenho.md)")
     opcoes = analisador.parse_args()
 
-    senha = opcoes.senha_atendentes or os.environ.get("FILA_SENHA")
     threading.stack_size(512 * 1024)  # o padrão reserva 8 MiB de endereços para cada conexão
     permitir_descritores(opcoes.max_conexoes + 64)
     try:
@@ -961,7 +984,7 @@ def main() -> int:
             maximo=opcoes.max_conexoes,
             prazo_identificacao=opcoes.prazo_identificacao,
             prazo_envio=opcoes.prazo_envio,
-            senha=limpar(senha) if senha else None,
+            senha=opcoes.senha_atendentes,
             um_nucleo=not opcoes.varios_nucleos,
         )
     except OSError as erro:

@@ -49,9 +49,16 @@ class Analisador(argparse.ArgumentParser):
         self._grupo = self.add_argument_group("opções")
         self._grupo.add_argument("-h", "--ajuda", "--help", action="help", help="mostra esta ajuda")
 
-    def opcao(self, nome: str, padrao: object, ajuda: str, tipo: Callable[[str], object] = str) -> None:
+    def opcao(
+        self,
+        nome: str,
+        padrao: object,
+        ajuda: str,
+        tipo: Callable[[str], object] = str,
+        mostrar_padrao: bool = True,
+    ) -> None:
         """Acrescenta uma opção com valor; o padrão, se houver, aparece na ajuda."""
-        if padrao is not None:
+        if padrao is not None and mostrar_padrao:
             ajuda += f" (padrão: {padrao:g})" if isinstance(padrao, float) else f" (padrão: {padrao})"
         self._grupo.add_argument(nome, default=padrao, type=tipo, help=ajuda, metavar="VALOR")
 
@@ -109,28 +116,9 @@ def analisador_de_conversa(descricao: str) -> Analisador:
     return analisador
 
 
-@contextlib.contextmanager
-def erros_para_gente() -> Iterator[None]:
-    """Troca por uma frase o traceback do que pode dar errado sem que o programa tenha errado.
-
-    Servidor fora do ar ou nome inválido: código 1. Ctrl+C, ou uma entrada que acabou antes de dizer o
-    nome, terminam em paz.
-    """
-    try:
-        yield
-    except KeyboardInterrupt:
-        print("\nSaindo...")
-    except EOFError:
-        pass
-    except OSError:
-        sys.exit("Não foi possível conectar ao servidor. Verifique se ele está online.")
-    except ValueError as erro:
-        sys.exit(str(erro))
-
-
 # --- Cores --------------------------------------------------------------------------------------
 
-_CODIGOES = {"vermelho": "RED", "verde": "GREEN", "amarelo": "YELLOW", "azul": "BLUE", "ciano": "CYAN"}
+_CODIGOS = {"vermelho": "RED", "verde": "GREEN", "amarelo": "YELLOW", "azul": "BLUE", "ciano": "CYAN"}
 
 
 def usar_cores(saida: TextIO) -> bool:
@@ -145,7 +133,7 @@ def colorir(texto: str, cor: str | None, cores: bool) -> str:
     """Devolve `texto` na cor dada, se `cores`; sem isso, ele mesmo."""
     if not cores or cor is None:
         return texto
-    return getattr(colorama.Fore, _CODIGOES[cor]) + texto + colorama.Style.RESET_ALL
+    return getattr(colorama.Fore, _CODIGOS[cor]) + texto + colorama.Style.RESET_ALL
 
 
 # --- A tela -------------------------------------------------------------------------------------
@@ -173,12 +161,15 @@ class Tela:
             fluxo.reconfigure(errors="replace")
         self.interativa = sys.stdin.isatty() and sys.stdout.isatty()
         self.cores = usar_cores(sys.stdout)
+        self._ansi = os.environ.get("TERM") != "dumb" and (os.name != "nt" or colorama is not None)
         self.saindo = False
         self.em_conversa = False
+        self._insistindo = False
         self._conversa_acabou = threading.Event()
         self._saiu = threading.Event()  # a thread principal já não está em `ler`
-        # A trava guarda a saída padrão e `_digitando`: há um prompt na tela, e talvez meia linha.
-        self._trava = threading.Lock()
+        # A trava guarda a saída padrão e `_digitando`: há um prompt na tela, e talvez meia linha. É
+        # reentrante porque só assim se pode soltá-la sem saber se ainda é nossa (`_ler_com_readline`).
+        self._trava = threading.RLock()
         self._digitando = False
         self._ler_linha = self._escolher_leitura()
         signal.signal(signal.SIGINT, self._interromper)
@@ -188,11 +179,12 @@ class Tela:
     def mostrar(self, texto: str, cor: str | None = None) -> None:
         """Escreve `texto` numa linha sua; repõe o prompt e o que estava sendo digitado."""
         with self._trava:
-            if self._digitando:
-                self._apagar_linha()
-            sys.stdout.write(colorir(texto, cor, self.cores) + "\n")
-            if self._digitando and not self.saindo:
-                self._repor_linha()
+            if not self._digitando:
+                sys.stdout.write(colorir(texto, cor, self.cores) + "\n")
+            elif self.saindo:
+                sys.stdout.write(self._apagar() + colorir(texto, cor, self.cores) + "\n")
+            else:
+                sys.stdout.write(self._por_cima_da_digitacao(texto, cor))
             sys.stdout.flush()
 
     def conversa(self, em_curso: bool) -> None:
@@ -209,19 +201,36 @@ class Tela:
         self._conversa_acabou.set()
         with self._trava:
             if self._digitando:
-                self._apagar_linha()
+                sys.stdout.write(self._apagar())
                 sys.stdout.flush()
         if self._saiu.is_set():
             return
-        if not hasattr(signal, "pthread_kill"):
-            if self.interativa:
-                self.mostrar("Pressione Enter para sair.")
-            return
-        # Um sinal que chega entre duas teclas pode não acordar o input(): repetir até que volte.
-        while not self._saiu.wait(0.05):
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        if hasattr(signal, "pthread_kill"):
+            self._interromper_ate_sair()
+        elif self.interativa:
+            self.mostrar("Pressione Enter para sair.")
 
     # Para a thread principal.
+
+    @contextlib.contextmanager
+    def erros_para_gente(self) -> Iterator[None]:
+        """Troca por uma frase o traceback do que pode dar errado sem que o programa tenha errado.
+
+        Servidor fora do ar ou nome inválido: código 1. Ctrl+C, ou uma entrada que acabou antes de
+        dizer o nome, terminam em paz.
+        """
+        try:
+            yield
+        except KeyboardInterrupt:
+            print("\nSaindo...")
+        except EOFError:
+            pass
+        except OSError:
+            sys.exit("Não foi possível conectar ao servidor. Verifique se ele está online.")
+        except ValueError as erro:
+            sys.exit(str(erro))
+        finally:
+            self.sair()
 
     def ler(self) -> str | None:
         """Bloqueia até a pessoa digitar uma linha. `None`: ela quer sair, ou a conversa acabou.
@@ -238,6 +247,7 @@ class Tela:
             if not self.interativa:
                 self._conversa_acabou.wait()
         except KeyboardInterrupt:
+            self._saiu.set()
             if not self.saindo:
                 self.mostrar("\nSaindo...")
         return None
@@ -257,7 +267,8 @@ class Tela:
         elif comando.startswith("/"):
             self.mostrar(f"Comando desconhecido: {comando.split()[0]} (veja /ajuda; // envia um texto com /).", "amarelo")
             return None
-        return Mensagem(nome, (texto,))
+        # Um texto colado pode ter várias linhas; no fio, cada uma é uma mensagem.
+        return Mensagem(nome, [parte for parte in texto.splitlines() if parte.strip()])
 
     def perguntar(self, pergunta: str) -> str:
         """Uma pergunta de antes da conversa, quando só a thread principal escreve."""
@@ -291,29 +302,27 @@ class Tela:
             return input
         # O readline do GNU avisa quando acabou de mostrar o prompt; a imitação do macOS, não.
         if readline is not None and "libedit" not in (readline.__doc__ or ""):
-            readline.set_pre_input_hook(self._prompt_mostrado)
             return self._ler_com_readline
         return self._ler_sem_readline
 
     def _ler_com_readline(self) -> str:
         """O prompt é dado ao readline, que sem saber dele o apagaria com Ctrl+U ou Home.
 
-        Quem o mostra é o `input`, então a trava é tomada antes e solta por `_prompt_mostrado`:
-        nenhuma mensagem aparece no meio.
+        Quem o mostra é o `input`, então a trava é tomada antes, e o readline a solta assim que o
+        prompt está na tela: nenhuma mensagem aparece no meio.
         """
+        readline.set_pre_input_hook(self._trava.release)
         self._trava.acquire()
         try:
-            self._apagar_linha()
+            sys.stdout.write(self._apagar())
+            sys.stdout.flush()
+            self._digitando = True
             return input(PROMPT)
         finally:
-            if self._digitando:
-                self._trava.acquire()
-            self._digitando = False
-            self._trava.release()
-
-    def _prompt_mostrado(self) -> None:
-        self._digitando = True
-        self._trava.release()
+            with contextlib.suppress(RuntimeError):  # já foi solta
+                self._trava.release()
+            with self._trava:
+                self._digitando = False
 
     def _ler_sem_readline(self) -> str:
         with self._trava:
@@ -326,38 +335,60 @@ class Tela:
             with self._trava:
                 self._digitando = False
 
-    @staticmethod
-    def _linha_na_tela() -> str:
-        return PROMPT + (readline.get_line_buffer() if readline is not None else "")
-
-    def _repor_linha(self) -> None:
-        """Escreve o prompt e o que foi digitado, e deixa o cursor onde o readline o deixaria."""
-        linha = self._linha_na_tela()
+    def _por_cima_da_digitacao(self, texto: str, cor: str | None) -> str:
+        """O que escrever para que `texto` apareça acima da linha que está sendo digitada."""
+        linha = PROMPT + _linha_digitada()
+        refeita = self._apagar() + colorir(texto, cor, self.cores) + "\n" + linha
+        colunas = shutil.get_terminal_size().columns
+        if not self._ansi or linha == PROMPT:
+            return refeita
+        largura = _largura(linha, colunas)
+        if largura < colunas:
+            # O cursor pode estar no meio da linha, e só o terminal sabe onde: ele o guarda e o
+            # repõe tantas linhas abaixo quantas o texto ocupou.
+            desceu = sum(max(1, -(-_largura(parte, colunas) // colunas)) for parte in texto.split("\n"))
+            return f"\x1b7{refeita}\x1b8\x1b[{desceu}B"
         # No fim exato de uma linha da tela o terminal adia a passagem à seguinte; o readline, não.
-        cheia = _largura(linha) % shutil.get_terminal_size().columns == 0
-        sys.stdout.write(linha + " \r" * cheia)
+        return refeita + " \r" * (largura % colunas == 0)
 
-    def _apagar_linha(self) -> None:
-        """Apaga o prompt e o que foi digitado, ainda que ocupem várias linhas da tela."""
-        if os.environ.get("TERM") == "dumb" or (os.name == "nt" and colorama is None):
-            sys.stdout.write(f"\r{' ' * 70}\r")
-            return
-        acima = _largura(self._linha_na_tela()) // shutil.get_terminal_size().columns
-        sys.stdout.write(f"\x1b[{acima}A" * bool(acima) + "\r\x1b[2K\x1b[J")
+    def _apagar(self) -> str:
+        """O que escrever para apagar o prompt e o que foi digitado, ainda que ocupem várias linhas."""
+        if not self._ansi:
+            return f"\r{' ' * 70}\r"
+        colunas = shutil.get_terminal_size().columns
+        acima = _largura(PROMPT + _linha_digitada(), colunas) // colunas
+        return f"\x1b[{acima}A" * bool(acima) + "\r\x1b[2K\x1b[J"
+
+    # O fim: o que acorda uma thread parada no `input()`.
 
     def _interromper(self, *_: object) -> None:
-        """Ctrl+C, ou `encerrar`: interrompe a thread principal uma vez só."""
-        if not self._saiu.is_set():
-            self._saiu.set()
-            raise KeyboardInterrupt
+        """Trata o SIGINT, que vem do Ctrl+C ou de `encerrar`. Quem já está saindo não o percebe."""
+        if self._saiu.is_set():
+            return
+        if hasattr(signal, "pthread_kill") and not self._insistindo:
+            self._insistindo = True
+            threading.Thread(target=self._interromper_ate_sair, daemon=True).start()
+        raise KeyboardInterrupt
+
+    def _interromper_ate_sair(self) -> None:
+        """Um sinal que chega entre duas teclas pode não acordar o `input()`: repete até que volte."""
+        while not self._saiu.wait(0.05):
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
 
-def _largura(texto: str) -> int:
-    """Colunas que o texto ocupa no terminal."""
-    return sum(_largura_do_caractere(caractere) for caractere in texto)
+def _linha_digitada() -> str:
+    """O que já foi digitado; sem readline não há como saber."""
+    return readline.get_line_buffer() if readline is not None else ""
 
 
-def _largura_do_caractere(caractere: str) -> int:
-    if unicodedata.category(caractere) in ("Mn", "Me", "Cf"):  # acentos soltos, ZWJ: nada ocupam
-        return 0
-    return 2 if unicodedata.east_asian_width(caractere) in "WF" else 1
+def _largura(texto: str, colunas: int) -> int:
+    """Posições que o texto ocupa num terminal de `colunas` colunas, contando as que ficam vazias."""
+    posicoes = 0
+    for caractere in texto:
+        if unicodedata.category(caractere) in ("Mn", "Me", "Cf"):  # acentos soltos, ZWJ: nada ocupam
+            continue
+        largo = unicodedata.east_asian_width(caractere) in "WF"
+        if largo and posicoes % colunas == colunas - 1:
+            posicoes += 1  # não cabe na última coluna: vai inteiro para a linha seguinte
+        posicoes += 1 + largo
+    return posicoes

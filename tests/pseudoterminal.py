@@ -21,7 +21,7 @@ from pathlib import Path
 
 RAIZ = Path(__file__).parent.parent
 
-PRAZO = 3.0
+PRAZO = 10.0
 """Segundos. Muito mais do que qualquer leitura precisa: só se esgota quando algo falhou."""
 
 ENTER, BACKSPACE, CTRL_A, CTRL_C, CTRL_D, CTRL_U = "\r\x7f\x01\x03\x04\x15"
@@ -35,7 +35,7 @@ _AMBIENTE |= {"TERM": "xterm", "LC_ALL": "C.UTF-8", "INPUTRC": os.devnull}
 
 # --- O que se vê --------------------------------------------------------------------------------
 
-_PECAS = re.compile(r"\x1b\[\??(?P<valor>[\d;]*)(?P<acao>[@-~])|(?P<letra>.)", re.DOTALL)
+_PECAS = re.compile(r"\x1b(?:\[\??(?P<valor>[\d;]*))?(?P<acao>[78@-~])|(?P<letra>.)", re.DOTALL)
 _SEM_EFEITO = "mhl"  # cores e modos, como o da colagem entre marcas: não mudam o que está escrito
 
 
@@ -45,7 +45,7 @@ def desenhar(saida: str, colunas: int) -> list[str]:
     É o bastante de um terminal para estes programas: a tela não tem altura, logo nunca rola. Como no
     xterm, uma letra na última coluna deixa o cursor sobre ela, e só a seguinte muda de linha.
     """
-    tela, y, x = [[" "] * colunas], 0, 0
+    tela, y, x, guardado = [[" "] * colunas], 0, 0, (0, 0)
     for peca in _PECAS.finditer(re.sub(r"\x1b(\[\??[\d;]*)?$", "", saida)):  # sem a sequência pela metade
         valor, acao, letra = peca.group("valor", "acao", "letra")
         if letra and letra >= " ":
@@ -71,6 +71,18 @@ def desenhar(saida: str, colunas: int) -> list[str]:
                 x = max(0, x - 1)
             case "A":
                 y = max(0, y - max(1, numero))
+            case "B":
+                y += max(1, numero)
+            case "7":
+                guardado = y, x
+            case "8":
+                y, x = guardado
+            case "B":
+                y += max(1, numero)
+            case "7":
+                guardado = y, x
+            case "8":
+                y, x = guardado
             case "C":
                 x = min(colunas - 1, x + max(1, numero))
             case "K":
@@ -163,8 +175,10 @@ class Programa(Leitor):
         limite = time.monotonic() + PRAZO
         while self._le(limite):
             pass
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.processo.wait(max(0.1, limite - time.monotonic()))
+        assert self.processo.returncode == codigo, f"terminou com {self.processo.returncode}:\n{self.tela}"
         assert "Traceback" not in self.saida, self.tela
-        assert self.processo.wait(max(0.1, limite - time.monotonic())) == codigo, self.tela
         return self.tela
 
     def __exit__(self, *_: object) -> None:

@@ -453,6 +453,8 @@ def test_ida_e_volta_de_varias_mensagens():
         "espacos": "  ",
         "longa-demais": None,
         "palavra-solta": "oi",
+        "fim-sem-dois-pontos": "FIM",
+        "conectado-sem-dois-pontos": "CONECTADO",
         "comando-desconhecido": "APAGAR:tudo",
         "comando-em-minusculas": "fila:1",
         "comando-depois-de-espaco": " FILA:1",

@@ -312,10 +312,14 @@ def test_o_prazo_de_cada_linha_da_identificacao(abrir_servidor, inicio, antes, p
 
 def test_o_prazo_da_identificacao_acaba_com_ela(abrir_servidor):
     """Quem já se identificou pode ficar calado: o prazo dos outros vence e o dele não."""
-    servidor = abrir_servidor(prazo_identificacao=0.2)
-    yuri, ana = servidor.par()
-    for _ in range(2):
-        servidor.conecta().espera(ESGOTADO, FECHOU)
+    servidor = abrir_servidor(prazo_identificacao=0.5)
+    ana, yuri = servidor.conecta("Ana"), servidor.conecta("Yuri")
+    ana.envia("ATENDENTE", "Ana")
+    ana.espera("NOME:", "FILA:OK")
+    yuri.envia("CLIENTE", "Yuri")
+    yuri.espera("NOME:", "CONECTADO:Ana")
+    ana.espera("CONECTADO:Yuri")
+    servidor.conecta().espera(ESGOTADO, FECHOU)
     yuri.envia("ainda aqui")
     ana.espera("[Yuri]: ainda aqui")
 
