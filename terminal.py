@@ -197,9 +197,9 @@ class Tela:
 
     def encerrar(self) -> None:
         """Não há mais o que ler do servidor: faz a thread principal voltar de `ler`, sem Enter."""
-        self.saindo = True
         self._conversa_acabou.set()
         with self._trava:
+            self.saindo = True
             if self._digitando:
                 sys.stdout.write(self._apagar())
                 sys.stdout.flush()
@@ -314,6 +314,8 @@ class Tela:
         readline.set_pre_input_hook(self._trava.release)
         self._trava.acquire()
         try:
+            if self.saindo:
+                raise EOFError
             sys.stdout.write(self._apagar())
             sys.stdout.flush()
             self._digitando = True
@@ -326,6 +328,8 @@ class Tela:
 
     def _ler_sem_readline(self) -> str:
         with self._trava:
+            if self.saindo:
+                raise EOFError
             sys.stdout.write(PROMPT)
             sys.stdout.flush()
             self._digitando = True
