@@ -353,6 +353,10 @@ DRENAR_POR = 2.0
 """Segundos que o outro tem para ler a despedida e fechar. Fechar com bytes dele por ler manda um
 RST, e o RST apaga o `FIM:` que ele ainda não leu."""
 
+BUFFER_DE_ENVIO = 128 * 1024
+"""Bytes que o kernel guarda para quem lê devagar. Sem limite ele chega a megabytes, e só acorda quem
+envia quando um terço esvaziou: um leitor lento, mas vivo, pareceria parado além do prazo de envio."""
+
 MULTIDAO = 8
 """Threads a partir das quais o servidor roda num núcleo só: o bastante para mais de um par."""
 
@@ -455,7 +459,9 @@ class Conexao(Participante):
         self.fechada = False
         self.progresso = 0.0  # o instante em que o outro aceitou algo pela última vez, sem bloquear
         self._com_prazo = False
-        self._tamanho = 1024  # bytes por recv: o kernel aloca isto tudo para quem só espera
+        # Bytes por recv. O recv parado já os tem alocados: pouco para quem só espera, e até meio KiB
+        # da memória que as threads dividem, que está sempre quente. Cresce para quem manda muito.
+        self._tamanho = 448
 
     def configurar(self, prazo_envio: float) -> None:
         """Ajusta o socket: sem Nagle, com keepalive, e com prazos que não custam nada por mensagem."""
@@ -463,6 +469,7 @@ class Conexao(Participante):
         with contextlib.suppress(OSError):
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_DE_ENVIO)
             for opcao, valor in _KEEPALIVE.items():
                 if hasattr(socket, opcao):
                     self.sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, opcao), valor)
@@ -489,8 +496,8 @@ class Conexao(Participante):
             except OSError:
                 break
             else:
-                if len(dados) == self._tamanho < 65536:
-                    self._tamanho *= 4
+                if len(dados) == self._tamanho:
+                    self._tamanho = min(self._tamanho * 4, 65536)
                 return dados
         return b""
 

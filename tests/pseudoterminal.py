@@ -77,12 +77,6 @@ def desenhar(saida: str, colunas: int) -> list[str]:
                 guardado = y, x
             case "8":
                 y, x = guardado
-            case "B":
-                y += max(1, numero)
-            case "7":
-                guardado = y, x
-            case "8":
-                y, x = guardado
             case "C":
                 x = min(colunas - 1, x + max(1, numero))
             case "K":

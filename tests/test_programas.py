@@ -175,7 +175,11 @@ def test_conversa_inteira_em_dois_terminais(fila: Cena) -> None:
     yuri.digita("/sair" + ENTER)
     assert yuri.espera_fim().endswith(PROMPT + "/sair")
     ana.espera_no_fim(
-        PROMPT + "Oi, Yuri.", "*** Atendimento encerrado. O cliente Yuri desconectou. ***", "*** Chat encerrado. ***", LIVRE, PROMPT
+        PROMPT + "Oi, Yuri.",
+        "*** Atendimento encerrado. O cliente Yuri desconectou. ***",
+        "*** Chat encerrado. ***",
+        LIVRE,
+        PROMPT,
     )
 
 
@@ -188,7 +192,9 @@ def test_atendente_atende_um_depois_do_outro(fila: Cena) -> None:
             ana.espera_no_fim(CONECTADO.format(nome), PROMPT)
             cliente.envia(f"Sou {nome}")
             ana.espera_no_fim(f"[{nome}]: Sou {nome}", PROMPT)
-        ana.espera_no_fim(f"*** Atendimento encerrado. O cliente {nome} desconectou. ***", "*** Chat encerrado. ***", LIVRE, PROMPT)
+        ana.espera_no_fim(
+            f"*** Atendimento encerrado. O cliente {nome} desconectou. ***", "*** Chat encerrado. ***", LIVRE, PROMPT
+        )
 
 
 def test_quem_espera_ve_a_fila_andar(fila: Cena) -> None:
@@ -307,7 +313,9 @@ def test_encerrar_do_cliente(fila: Cena) -> None:
     """O cliente que encerra a conversa vê o fim dela, e o programa termina."""
     ana, yuri = conversa(fila)
     yuri.digita("/encerrar" + ENTER)
-    assert yuri.espera_fim().endswith("*** Atendimento encerrado. Você encerrou a conversa. ***\n*** Sessão encerrada. ***")
+    assert yuri.espera_fim().endswith(
+        "*** Atendimento encerrado. Você encerrou a conversa. ***\n*** Sessão encerrada. ***"
+    )
     ana.espera_na_tela("FIM:Atendimento encerrado. O cliente Yuri encerrou a conversa.\nFILA:OK\n")
 
 
@@ -323,7 +331,9 @@ def test_encerrar_do_atendente(fila: Cena) -> None:
     """O atendente encerra a conversa e segue disponível; sem conversa, `/encerrar` só dá uma dica."""
     yuri, ana = conversa(fila, "atendente.py")
     ana.digita("/encerrar" + ENTER)
-    ana.espera_no_fim("*** Atendimento encerrado. Você encerrou a conversa. ***", "*** Chat encerrado. ***", LIVRE, PROMPT)
+    ana.espera_no_fim(
+        "*** Atendimento encerrado. Você encerrou a conversa. ***", "*** Chat encerrado. ***", LIVRE, PROMPT
+    )
     yuri.espera_na_tela("FIM:Atendimento encerrado. O atendente Ana encerrou a conversa.\n")
     ana.digita("/encerrar" + ENTER)
     ana.espera_no_fim("(Nenhuma conversa para encerrar; /sair fecha o programa.)", PROMPT)
@@ -351,7 +361,9 @@ def test_nome_invalido_e_perguntado_de_novo(fila: Cena, programa: str) -> None:
 # --- O fim --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("digitado", ["", "meia linha", "x" * 100], ids=["sem nada digitado", "meia linha", "linha que dobra"])
+@pytest.mark.parametrize(
+    "digitado", ["", "meia linha", "x" * 100], ids=["sem nada digitado", "meia linha", "linha que dobra"]
+)
 def test_cliente_sai_sozinho_no_fim_da_conversa(fila: Cena, digitado: str) -> None:
     """O programa termina sem esperar Enter, e o que estava sendo digitado some com o prompt."""
     ana, yuri = conversa(fila)
@@ -363,7 +375,9 @@ def test_cliente_sai_sozinho_no_fim_da_conversa(fila: Cena, digitado: str) -> No
 
 
 @nos_dois
-@pytest.mark.parametrize("teclas", [CTRL_C, CTRL_D, "meia linha" + CTRL_C], ids=["Ctrl+C", "Ctrl+D", "Ctrl+C na meia linha"])
+@pytest.mark.parametrize(
+    "teclas", [CTRL_C, CTRL_D, "meia linha" + CTRL_C], ids=["Ctrl+C", "Ctrl+D", "Ctrl+C na meia linha"]
+)
 @pytest.mark.parametrize("momento", ["no nome", "na fila", "na conversa"])
 def test_tecla_de_sair(fila: Cena, programa: str, momento: str, teclas: str) -> None:
     """Ctrl+C e Ctrl+D saem em paz de qualquer ponto, e o terminal volta a ser o que era."""
@@ -543,7 +557,9 @@ def test_servidor_hostil(cena: Cena, pedaco: int) -> None:
 @pytest.mark.parametrize(
     ("resposta", "dito"),
     [
-        pytest.param("FIM:Servidor lotado; tente mais tarde.\n", "*** Servidor lotado; tente mais tarde. ***", id="recusa"),
+        pytest.param(
+            "FIM:Servidor lotado; tente mais tarde.\n", "*** Servidor lotado; tente mais tarde. ***", id="recusa"
+        ),
         pytest.param("220 smtp.exemplo ESMTP\r\n", "*** Desconectado do servidor. ***", id="outro protocolo"),
         pytest.param("", "*** Desconectado do servidor. ***", id="nada"),
     ],

@@ -678,6 +678,8 @@ def test_a_despedida_chega_a_quem_ainda_escreve(abrir_servidor, antes, fim):
         servidor.cliente("Beto", "FILA:1")
     recusado = servidor.conecta()
     recusado.envia(antes + LIXO)
+    assert recusado.tem_o_que_ler(PRAZO)
+    recusado.envia(LIXO)  # o servidor já se despediu
     recusado.le_ate(fim)
     recusado.espera(FECHOU)
 
