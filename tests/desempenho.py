@@ -237,7 +237,8 @@ class Conversa:
             durou = time.perf_counter() - inicio
             depois = (trocas(pid), cpu(pid)) if NO_LINUX else (float("nan"),) * 2
         n, centesimos = len(tempos), quantiles(tempos, n=100)
-        return cls(n / durou, centesimos[49] * 1e6, centesimos[98] * 1e6, (depois[0] - antes[0]) / n, (depois[1] - antes[1]) / n * 1e6)
+        trocou, gastou = ((fim - comeco) / n for comeco, fim in zip(antes, depois))
+        return cls(n / durou, centesimos[49] * 1e6, centesimos[98] * 1e6, trocou, gastou * 1e6)
 
     @classmethod
     def mediana(cls, rodadas: list["Conversa"]) -> "Conversa":

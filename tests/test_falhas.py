@@ -63,11 +63,17 @@ def sem_controles(linha: str) -> bool:
     return not any(unicodedata.category(c) in ("Cc", "Zl", "Zp") or c in bidirecionais for c in linha)
 
 
-def com_buffers_pequenos(servidor):
-    """As próximas conexões herdam buffers de poucos KiB: quem não lê é notado logo."""
-    for opcao in socket.SO_SNDBUF, socket.SO_RCVBUF:
-        servidor.socket.setsockopt(socket.SOL_SOCKET, opcao, 4096)
-    return servidor
+@pytest.fixture
+def abrir_estreito(abrir_servidor, monkeypatch):
+    """Abre servidores com buffers de poucos KiB no kernel: quem não lê é notado logo."""
+    monkeypatch.setattr(modulo, "BUFFER_DE_ENVIO", 4096)
+
+    def abrir(**opcoes):
+        servidor = abrir_servidor(**opcoes)
+        servidor.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # as conexões o herdam
+        return servidor
+
+    return abrir
 
 
 # --- Quem não lê, e quem lê devagar ---------------------------------------------------------------
@@ -100,9 +106,9 @@ def entupir(falante: Participante, bloco: bytes = BLOCO) -> int:
 
 
 @pytest.mark.parametrize("mudo", ["cliente", "atendente"])
-def test_quem_para_de_ler_e_desconectado(abrir_servidor, mudo):
+def test_quem_para_de_ler_e_desconectado(abrir_estreito, mudo):
     """O par de quem não lê recebe o `FIM:` depois do prazo de envio; o outro par nem percebe."""
-    servidor = com_buffers_pequenos(abrir_servidor(prazo_envio=0.3))
+    servidor = abrir_estreito(prazo_envio=0.3)
     yuri, ana = servidor.par(buffers=4096)
     outros = servidor.par("Beto", "Bia")
     falante, fim = (ana, YURI_DESCONECTOU) if mudo == "cliente" else (yuri, ANA_DESCONECTOU)
@@ -117,9 +123,9 @@ def test_quem_para_de_ler_e_desconectado(abrir_servidor, mudo):
     conferir_conversa(*outros)
 
 
-def test_o_mudo_a_quem_ninguem_fala_tambem_e_desconectado(abrir_servidor):
+def test_o_mudo_a_quem_ninguem_fala_tambem_e_desconectado(abrir_estreito):
     """As linhas que o mudo recebe por causa de um terceiro também têm prazo."""
-    servidor = com_buffers_pequenos(abrir_servidor(prazo_envio=0.3))
+    servidor = abrir_estreito(prazo_envio=0.3)
     beto, ana = servidor.par("Beto", "Ana", buffers=4096)
     yuri = servidor.cliente("Yuri", "FILA:1")
     yuri.envia(*["x" * 4000] * 21)
@@ -129,9 +135,9 @@ def test_o_mudo_a_quem_ninguem_fala_tambem_e_desconectado(abrir_servidor):
     servidor.par("Caio", "Bia")
 
 
-def test_quem_nao_le_as_proprias_respostas_segura_o_par(servidor):
+def test_quem_nao_le_as_proprias_respostas_segura_o_par(abrir_estreito):
     """Enquanto um espera para se ouvir, o que o outro lhe diz não se acumula no servidor, nem se perde."""
-    yuri, ana = com_buffers_pequenos(servidor).par(buffers=4096)
+    yuri, ana = abrir_estreito().par(buffers=4096)
     entupir(yuri, b"x" * 5000 + b"\n")  # cada linha longa demais lhe vale um aviso, que não lê
     assert entupir(ana) < 2**20, "ninguém segurou quem escreve"
     escritora = threading.Thread(target=ana.envia, args=("\n", "acabou"))
@@ -142,9 +148,9 @@ def test_quem_nao_le_as_proprias_respostas_segura_o_par(servidor):
     assert [linha[:9] for linha in de_ana] == [f"[Ana]: {i % 64:02}" for i in range(len(de_ana))]
 
 
-def test_quem_nao_le_os_proprios_avisos_e_desconectado(abrir_servidor):
+def test_quem_nao_le_os_proprios_avisos_e_desconectado(abrir_estreito):
     """Falar sem par e sem ler as respostas não prende ninguém além de quem o faz."""
-    servidor = com_buffers_pequenos(abrir_servidor(prazo_envio=0.3))
+    servidor = abrir_estreito(prazo_envio=0.3)
     yuri = servidor.cliente("Yuri", "FILA:1", buffers=4096)
     with pytest.raises((ConnectionError, TimeoutError)):
         for _ in range(10_000):  # muito mais do que cabe nos buffers dos dois lados
@@ -153,9 +159,9 @@ def test_quem_nao_le_os_proprios_avisos_e_desconectado(abrir_servidor):
     servidor.par("Beto", "Bia")
 
 
-def test_o_fim_de_quem_nao_le_nao_prende_o_par(abrir_servidor):
+def test_o_fim_de_quem_nao_le_nao_prende_o_par(abrir_estreito):
     """O atendente encerra a conversa com um mudo e vai para a fila na hora, com o prazo longe."""
-    servidor = com_buffers_pequenos(abrir_servidor(prazo_envio=60))
+    servidor = abrir_estreito(prazo_envio=60)
     yuri, ana = servidor.par(buffers=4096)
     ana.envia("x" * 4000)
     ana.envia("FIM:")
@@ -166,9 +172,9 @@ def test_o_fim_de_quem_nao_le_nao_prende_o_par(abrir_servidor):
     yuri.espera("[Ana]: " + "x" * 4000, ANA_ENCERROU, FECHOU)
 
 
-def test_quem_le_devagar_recebe_tudo_e_segura_quem_escreve(servidor):
+def test_quem_le_devagar_recebe_tudo_e_segura_quem_escreve(abrir_estreito):
     """Com 4 KiB de cada vez nada se perde, e o servidor não guarda o que ainda não coube."""
-    yuri, ana = com_buffers_pequenos(servidor).par(buffers=4096)
+    yuri, ana = abrir_estreito().par(buffers=4096)
     total, folga = 3000, 600  # linhas de 1 KB: a folga é bem mais do que os buffers e a caixa de saída
     enviadas = 0
 
