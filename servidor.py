@@ -511,11 +511,8 @@ class Conexao(Participante):
             return True
         self.na_mao += dados
         try:
-            if bloqueando:
-                self.sock.sendall(self.na_mao)
-                self.na_mao = b""
             while self.na_mao:
-                self.na_mao = self.na_mao[enviar_ja(self.sock, self.na_mao) :]
+                self.na_mao = self.na_mao[self._enviar(bloqueando) :]
                 self.progresso = time.monotonic()
             if acabou and not self.despediu:
                 self.despediu, self.progresso = True, time.monotonic()
@@ -527,6 +524,17 @@ class Conexao(Participante):
         except OSError:
             self.cortar()
         return True
+
+    def _enviar(self, bloqueando: bool) -> int:
+        """Envia o que couber do que está na mão; diz quantos bytes couberam. Exige o direito de envio."""
+        # Só espera quem já encheu o que havia de livre: assim o prazo do kernel mede o tempo parado
+        # do outro, e não recomeça por causa dos bytes que couberam antes da espera.
+        try:
+            return enviar_ja(self.sock, self.na_mao)
+        except BlockingIOError:
+            if not bloqueando:
+                raise
+        return self.sock.send(self.na_mao)
 
     def cortar(self) -> None:
         """Desiste do outro. Acorda quem estiver parado no socket, que assim descobre."""

@@ -78,8 +78,8 @@ def abrir_servidor(monkeypatch):
         return abertos[-1]
 
     yield abrir
-    for servidor in abertos:
-        servidor.termina()
+    for aberto in abertos:
+        aberto.termina()
 
 
 @pytest.fixture

@@ -315,7 +315,7 @@ def meia_conexao(servidor):
 @pytest.mark.parametrize("quantas", [pytest.param(2000, id="duas-mil"), demorado(20_000, id="vinte-mil")])
 def test_conexoes_curtas_nao_deixam_nada_para_tras(servidor, quantas):
     """Depois de conexões curtas de todo tipo, as threads e os descritores são os do começo."""
-    tipos = (sem_dizer_nada, meio_tipo, tipo_invalido, lixo_e_rst, cliente_que_desiste, atendente_que_some, meia_conexao)
+    tipos = sem_dizer_nada, meio_tipo, tipo_invalido, lixo_e_rst, cliente_que_desiste, atendente_que_some, meia_conexao
     threads, descritores = set(threading.enumerate()), Path("/proc/self/fd")
     abertos = len(list(descritores.iterdir())) if descritores.exists() else 0
     for conexao in itertools.islice(itertools.cycle(tipos), quantas):
@@ -634,7 +634,8 @@ class Fiscal:
 
     def confere(self, linha: str) -> None:
         self.historia.append(linha)
-        seguinte = next((para for forma, para in AUTOMATO[self.tipo][self.estado].items() if re.fullmatch(forma, linha)), None)
+        passos = AUTOMATO[self.tipo][self.estado].items()
+        seguinte = next((estado for forma, estado in passos if re.fullmatch(forma, linha)), None)
         assert seguinte, f"{self.tipo} em {self.estado}: {list(self.historia)}"
         self.estado = seguinte
         assert sem_controles(linha), f"controle em {linha!r}"
@@ -660,7 +661,8 @@ class Caotico:
 
     def vidas(self, quantas: int) -> None:
         for vida in range(quantas):
-            self.eu, self.fiscal, self.proximo = self.servidor.conecta(f"{self.letra}{self.numero}.{vida}"), Fiscal(self.tipo), 0
+            self.eu = self.servidor.conecta(f"{self.letra}{self.numero}.{vida}")
+            self.fiscal, self.proximo = Fiscal(self.tipo), 0
             self.le = self.sorte.random() < 0.9  # um em dez só lê no fim
             with contextlib.suppress(ConnectionError):  # o servidor corta quem não lê, e quem já recebeu FIM:
                 self.viver()
@@ -864,3 +866,64 @@ def test_o_limite_de_descritores_do_sistema(abrir_processo):
     conexoes[-1].envia("CLIENTE", "Último")
     conexoes[-1].espera("NOME:", "FILA:2")
     processo.termina(signal.SIGTERM)
+
+
+def memoria(pid: int) -> int:
+    """A memória residente do processo, em KiB."""
+    return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1])
+
+
+def pior_em_cem(par: tuple[Participante, Participante], vezes: int = 1000) -> float:
+    """O p99, em milissegundos, de uma ida e volta entre os dois."""
+    tempos = []
+    for _ in range(vezes):
+        inicio = time.perf_counter()
+        conferir_conversa(*par)
+        tempos.append((time.perf_counter() - inicio) * 1000)
+    return sorted(tempos)[vezes * 99 // 100]
+
+
+@pytest.mark.demorado
+@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="usa o /proc do Linux")
+def test_vinte_mudos_inundados(abrir_processo, capsys):
+    """Vinte pares em que um inunda o outro, que nunca lê, não enchem a memória nem calam outro par."""
+    processo = abrir_processo("--prazo-envio", "5")
+    outros = processo.par("Beto", "Bia")
+    pares = [processo.par(f"C{i}", f"A{i}", buffers=4096) for i in range(20)]
+    sozinhos, antes = pior_em_cem(outros), memoria(processo.popen.pid)
+    with ThreadPoolExecutor(len(pares)) as threads:
+        inundacoes = [threads.submit(inundar, cliente) for cliente, _ in pares]
+        acompanhados, durante = pior_em_cem(outros), memoria(processo.popen.pid)
+        assert not any(inundacao.done() for inundacao in inundacoes), "a medida tinha de ser durante a inundação"
+    for inundacao in inundacoes:
+        inundacao.result()
+    assert durante - antes < 64 * 1024
+    for i, (cliente, _) in enumerate(pares):
+        cliente.espera(f"FIM:Atendimento encerrado. O atendente A{i} desconectou.", FECHOU)
+    conferir_conversa(*outros)
+    with capsys.disabled():
+        print(f"\np99 {sozinhos:.2f} ms sem inundação, {acompanhados:.2f} ms com; +{durante - antes} KiB")
+
+
+@so_no_posix
+@pytest.mark.demorado
+def test_o_sinal_encerra_uma_multidao(abrir_processo, capsys):
+    """Com 500 conexões, 20 delas sem ler, SIGTERM chega a todos os que leem e termina o servidor."""
+    processo = abrir_processo()
+    mudos = [processo.par(f"C{i}", f"A{i}", buffers=4096) for i in range(20)]
+    for cliente, _ in mudos:
+        entupir(cliente)
+    leitores = [cliente for cliente, _ in mudos]
+    for i in range(200):
+        leitores += processo.par(f"D{i}", f"B{i}")
+    leitores += [processo.cliente(f"E{i}", f"FILA:{i}") for i in range(1, 61)]
+    inicio = time.perf_counter()
+    processo.popen.send_signal(signal.SIGTERM)
+    for leitor in leitores:
+        leitor.espera(DESLIGADO, FECHOU)
+        leitor.fecha()
+    processo.termina()
+    with capsys.disabled():
+        print(f"\n{len(leitores)} leitores despedidos e processo terminado em {time.perf_counter() - inicio:.1f} s")
+    outro = abrir_processo(porta=processo.endereco[1])
+    conferir_conversa(*outro.par())
