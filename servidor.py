@@ -25,6 +25,7 @@ import logging
 import logging.handlers
 import os
 import queue
+import random
 import select
 import signal
 import socket
@@ -837,8 +838,8 @@ class Servidor(socketserver.ThreadingTCPServer):
         multidao = threading.active_count() > MULTIDAO
         if self.nucleos and multidao != self.num_nucleo_so:
             self.num_nucleo_so = multidao
-            escolhido = os.getpid() % len(self.nucleos)  # dois servidores, dois núcleos
-            usar_nucleos([self.nucleos[escolhido]] if multidao else self.nucleos)
+            # Ao acaso: dois servidores na mesma máquina não escolhem sempre o mesmo.
+            usar_nucleos([random.choice(self.nucleos)] if multidao else self.nucleos)
 
     def process_request(self, conexao: Conexao, endereco: tuple) -> None:
         try:
@@ -935,6 +936,8 @@ def iniciar_log() -> queue.Queue:
 def anunciar(host: str, porta: int) -> None:
     """Diz onde o servidor aceita e o que digitar nos outros terminais."""
     opcao = "" if porta == PORTA_PADRAO else f" --porta {porta}"
+    if host not in ("0.0.0.0", "::", "127.0.0.1", "localhost"):
+        opcao = f" --host {host}{opcao}"
     log.info("Aceitando conexões em %s, porta %d. Ctrl+C encerra.", host, porta)
     log.info("Nesta máquina, em outros terminais: python cliente.py%s   python atendente.py%s", opcao, opcao)
     if host in ("0.0.0.0", "::") and (endereco := endereco_na_rede()):
@@ -958,7 +961,9 @@ def motivo_de_nao_abrir(erro: OSError, host: str, porta: int) -> str:
             return f"a porta {porta} já está em uso. Feche o outro servidor ou escolha outra com --porta."
         case errno.EACCES:
             return f"sem permissão para usar a porta {porta}. Escolha uma acima de 1023 com --porta."
-    return f"o endereço {host} não é desta máquina ({erro.strerror})."
+    if isinstance(erro, socket.gaierror):
+        return f"o nome {host} não foi encontrado. Confira o valor de --host."
+    return f"o endereço {host} não é desta máquina. Confira o valor de --host."
 
 
 def senha_valida(texto: str) -> str:

@@ -152,8 +152,10 @@ class Tela:
     """O terminal de uma conversa, usado por duas threads.
 
     A thread de leitura mostra o que chega com `mostrar`; a principal passa a vida em `ler`, e o que
-    ela precisa dizer também vai por `mostrar`. A trava da tela faz com que uma só escreva por vez.
-    Sem terminal (entrada ou saída por pipe): sem prompt e sem cores, uma linha por mensagem.
+    ela precisa dizer também vai por `mostrar`. Enquanto se digita, quem conhece a linha é o readline,
+    que só a thread principal pode consultar: a de leitura deixa o texto em `_pendentes` e manda um
+    sinal, que interrompe o `input()` entre duas teclas, e o tratador o escreve. Sem terminal (entrada
+    ou saída por pipe): sem prompt e sem cores, uma linha por mensagem.
     """
 
     def __init__(self) -> None:
@@ -161,17 +163,23 @@ class Tela:
             fluxo.reconfigure(errors="replace")
         self.interativa = sys.stdin.isatty() and sys.stdout.isatty()
         self.cores = usar_cores(sys.stdout)
-        self._ansi = os.environ.get("TERM") != "dumb" and (os.name != "nt" or colorama is not None)
         self.saindo = False
         self.em_conversa = False
-        self._insistindo = False
         self._conversa_acabou = threading.Event()
-        self._saiu = threading.Event()  # a thread principal já não está em `ler`
-        # A trava guarda a saída padrão e `_digitando`: há um prompt na tela, e talvez meia linha. É
-        # reentrante porque só assim se pode soltá-la sem saber se ainda é nossa (`_ler_com_readline`).
-        self._trava = threading.RLock()
-        self._digitando = False
-        self._ler_linha = self._escolher_leitura()
+        self._saiu = threading.Event()  # a thread principal já não volta a `ler`
+        self._insistindo = False
+        # A trava guarda a saída padrão, `_digitando` e `_pendentes`.
+        self._trava = threading.Lock()
+        self._digitando = False  # há, ou está para haver, um prompt na tela
+        self._pendentes: list[str] = []
+        self._escreveu = threading.Event()
+        self._prompt_visivel = False  # da thread principal: o tratador de sinal já pode escrever
+        self._ansi = os.environ.get("TERM") != "dumb" and (os.name != "nt" or colorama is not None)
+        self._por_sinal = readline is not None and hasattr(signal, "pthread_kill")
+        # O readline do GNU mostra o prompt e avisa quando o fez; a imitação do macOS nem sempre.
+        self._readline_mostra = self._por_sinal and "libedit" not in (readline.__doc__ or "")
+        if self._por_sinal:
+            signal.signal(signal.SIGUSR1, self._tratar_pendentes)
         signal.signal(signal.SIGINT, self._interromper)
 
     # Para a thread de leitura.
@@ -179,13 +187,14 @@ class Tela:
     def mostrar(self, texto: str, cor: str | None = None) -> None:
         """Escreve `texto` numa linha sua; repõe o prompt e o que estava sendo digitado."""
         with self._trava:
-            if not self._digitando:
-                sys.stdout.write(colorir(texto, cor, self.cores) + "\n")
-            elif self.saindo:
-                sys.stdout.write(self._apagar() + colorir(texto, cor, self.cores) + "\n")
-            else:
-                sys.stdout.write(self._por_cima_da_digitacao(texto, cor))
-            sys.stdout.flush()
+            self._pendentes.append("\n".join(colorir(linha, cor, self.cores) for linha in texto.split("\n")))
+            if not (self._digitando and self._por_sinal):
+                self._escrever_pendentes()
+        # Um sinal que chega entre duas teclas pode não ser notado: repete até que seja.
+        while self._pendentes:
+            self._escreveu.clear()
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
+            self._escreveu.wait(0.05)
 
     def conversa(self, em_curso: bool) -> None:
         """Anota o começo ou o fim de uma conversa."""
@@ -198,16 +207,10 @@ class Tela:
     def encerrar(self) -> None:
         """Não há mais o que ler do servidor: faz a thread principal voltar de `ler`, sem Enter."""
         self._conversa_acabou.set()
-        with self._trava:
-            self.saindo = True
-            if self._digitando:
-                sys.stdout.write(self._apagar())
-                sys.stdout.flush()
-        if self._saiu.is_set():
-            return
+        self.saindo = True
         if hasattr(signal, "pthread_kill"):
             self._interromper_ate_sair()
-        elif self.interativa:
+        elif self.interativa and not self._saiu.is_set():
             self.mostrar("Pressione Enter para sair.")
 
     # Para a thread principal.
@@ -224,7 +227,7 @@ class Tela:
         except KeyboardInterrupt:
             print("\nSaindo...")
         except EOFError:
-            pass
+            print(end="\n" * self.interativa)
         except OSError:
             sys.exit("Não foi possível conectar ao servidor. Verifique se ele está online.")
         except ValueError as erro:
@@ -239,7 +242,7 @@ class Tela:
         fim dela.
         """
         try:
-            linha = self._ler_linha()
+            linha = self._ler_do_terminal() if self.interativa else input()
             if linha.strip() == "/sair":
                 return None
             return linha
@@ -297,70 +300,75 @@ class Tela:
 
     # A linha que está sendo digitada.
 
-    def _escolher_leitura(self) -> Callable[[], str]:
-        if not self.interativa:
-            return input
-        # O readline do GNU avisa quando acabou de mostrar o prompt; a imitação do macOS, não.
-        if readline is not None and "libedit" not in (readline.__doc__ or ""):
-            return self._ler_com_readline
-        return self._ler_sem_readline
+    def _ler_do_terminal(self) -> str:
+        """Um `input()` em que as mensagens que chegam não estragam o que se digita.
 
-    def _ler_com_readline(self) -> str:
-        """O prompt é dado ao readline, que sem saber dele o apagaria com Ctrl+U ou Home.
-
-        Quem o mostra é o `input`, então a trava é tomada antes, e o readline a solta assim que o
-        prompt está na tela: nenhuma mensagem aparece no meio.
+        O prompt é dado ao readline, que sem saber dele o apagaria com Ctrl+U ou Home.
         """
-        readline.set_pre_input_hook(self._trava.release)
-        self._trava.acquire()
-        try:
-            if self.saindo:
-                raise EOFError
-            sys.stdout.write(self._apagar())
-            sys.stdout.flush()
-            self._digitando = True
-            return input(PROMPT)
-        finally:
-            with contextlib.suppress(RuntimeError):  # já foi solta
-                self._trava.release()
-            with self._trava:
-                self._digitando = False
-
-    def _ler_sem_readline(self) -> str:
         with self._trava:
             if self.saindo:
                 raise EOFError
-            sys.stdout.write(PROMPT)
+            sys.stdout.write(self._apagar() + PROMPT * (not self._readline_mostra))
             sys.stdout.flush()
             self._digitando = True
+        if self._readline_mostra:
+            readline.set_pre_input_hook(self._prompt_mostrado)
+        else:
+            self._prompt_mostrado()
         try:
-            return input()
+            return input(PROMPT if self._readline_mostra else "")
         finally:
+            self._prompt_visivel = False
             with self._trava:
+                if self.saindo:
+                    sys.stdout.write(self._apagar())
+                    sys.stdout.flush()
                 self._digitando = False
+                self._escrever_pendentes()
 
-    def _por_cima_da_digitacao(self, texto: str, cor: str | None) -> str:
+    def _prompt_mostrado(self) -> None:
+        self._prompt_visivel = True
+
+    def _tratar_pendentes(self, *_: object) -> None:
+        """Trata o SIGUSR1. Antes de o prompt aparecer não há o que fazer: o sinal se repete."""
+        if self._prompt_visivel:
+            with self._trava:
+                self._escrever_pendentes()
+
+    def _escrever_pendentes(self) -> None:
+        """Exige a trava."""
+        if self._pendentes:
+            texto = "\n".join(self._pendentes)
+            self._pendentes = []
+            sys.stdout.write(self._por_cima_da_digitacao(texto) if self._digitando else texto + "\n")
+            sys.stdout.flush()
+            self._escreveu.set()
+
+    def _por_cima_da_digitacao(self, texto: str) -> str:
         """O que escrever para que `texto` apareça acima da linha que está sendo digitada."""
+        if self.saindo:
+            return f"{self._apagar()}{texto}\n"
         linha = PROMPT + _linha_digitada()
-        refeita = self._apagar() + colorir(texto, cor, self.cores) + "\n" + linha
-        colunas = shutil.get_terminal_size().columns
+        refeita = f"{self._apagar()}{texto}\n{linha}"
         if not self._ansi or linha == PROMPT:
             return refeita
+        colunas = shutil.get_terminal_size().columns
         largura = _largura(linha, colunas)
         if largura < colunas:
             # O cursor pode estar no meio da linha, e só o terminal sabe onde: ele o guarda e o
             # repõe tantas linhas abaixo quantas o texto ocupou.
-            desceu = sum(max(1, -(-_largura(parte, colunas) // colunas)) for parte in texto.split("\n"))
+            partes = _CORES_ANSI.sub("", texto).split("\n")
+            desceu = sum(max(1, -(-_largura(parte, colunas) // colunas)) for parte in partes)
             return f"\x1b7{refeita}\x1b8\x1b[{desceu}B"
         # No fim exato de uma linha da tela o terminal adia a passagem à seguinte; o readline, não.
         return refeita + " \r" * (largura % colunas == 0)
 
     def _apagar(self) -> str:
         """O que escrever para apagar o prompt e o que foi digitado, ainda que ocupem várias linhas."""
-        if not self._ansi:
-            return f"\r{' ' * 70}\r"
         colunas = shutil.get_terminal_size().columns
-        acima = _largura(PROMPT + _linha_digitada(), colunas) // colunas
+        if not self._ansi:
+            return f"\r{' ' * min(70, colunas - 1)}\r"
+        acima = _largura(PROMPT + _linha_digitada(), colunas) // colunas if self._digitando else 0
         return f"\x1b[{acima}A" * bool(acima) + "\r\x1b[2K\x1b[J"
 
     # O fim: o que acorda uma thread parada no `input()`.
@@ -380,8 +388,11 @@ class Tela:
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
 
+_CORES_ANSI = re.compile(r"\x1b\[\d*m")
+
+
 def _linha_digitada() -> str:
-    """O que já foi digitado; sem readline não há como saber."""
+    """O que já foi digitado; sem readline não há como saber. Só a thread principal pode chamá-la."""
     return readline.get_line_buffer() if readline is not None else ""
 
 
