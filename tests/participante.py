@@ -57,7 +57,11 @@ class Participante:
 
     def le_ate(self, ultima: str | None) -> list[str | None]:
         """Lê até a linha `ultima`, inclusive; devolve as que vieram antes dela."""
-        return list(iter(self.linha, ultima))
+        antes = []
+        while (linha := self.linha()) != ultima:
+            assert linha is not FECHOU, f"{self.nome or 'alguém'} esperava {ultima!r}, e a conexão acabou"
+            antes.append(linha)
+        return antes
 
     def tem_o_que_ler(self, espera: float = 0.0) -> bool:
         """Diz se o servidor mandou algo, ou o manda em até `espera` segundos."""

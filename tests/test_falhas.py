@@ -339,14 +339,16 @@ def test_conexoes_curtas_nao_deixam_nada_para_tras(servidor, quantas):
 def test_o_cliente_some_na_hora_de_formar_o_par(servidor, vezes):
     """Por mais que caiam no instante do `CONECTADO:`, a atendente acaba livre e atende o próximo."""
     ana = servidor.atendente("Ana", "FILA:OK")
-    for i in range(vezes):
-        cliente = servidor.conecta()
-        cliente.envia("CLIENTE", f"C{i}", *["oi"] * (i % 3))
-        cliente.some()
-    ultimo = servidor.cliente("Último")
-    ultimo.le_ate("CONECTADO:Ana")
+    with ThreadPoolExecutor(1) as threads:
+        lidas = threads.submit(ana.le_ate, "CONECTADO:Último")  # enquanto caem: quem não lê é desconectado
+        for i in range(vezes):
+            cliente = servidor.conecta()
+            cliente.envia("CLIENTE", f"C{i}", *["oi"] * (i % 3))
+            cliente.some()
+        ultimo = servidor.cliente("Último")
+        ultimo.le_ate("CONECTADO:Ana")
     conversa = None
-    for linha in ana.le_ate("CONECTADO:Último"):
+    for linha in lidas.result():
         if conversa is None and linha.startswith("CONECTADO:"):
             conversa = linha.removeprefix("CONECTADO:")
         elif conversa is not None and linha == f"FIM:Atendimento encerrado. O cliente {conversa} desconectou.":
