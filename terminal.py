@@ -168,16 +168,21 @@ class Tela:
         self._conversa_acabou = threading.Event()
         self._saiu = threading.Event()  # a thread principal já não volta a `ler`
         self._insistindo = False
-        # A trava guarda a saída padrão, `_digitando` e `_pendentes`.
-        self._trava = threading.Lock()
-        self._digitando = False  # há, ou está para haver, um prompt na tela
+        # A trava guarda a saída padrão e `_pendentes`. É reentrante porque um Ctrl+C pode cair entre
+        # tomá-la e o que vem depois, e a thread principal ainda tem de se despedir.
+        self._trava = threading.RLock()
+        self._digitando = False  # há, ou está para haver, um prompt na tela; só a principal o muda
         self._pendentes: list[str] = []
         self._escreveu = threading.Event()
         self._prompt_visivel = False  # da thread principal: o tratador de sinal já pode escrever
         self._ansi = os.environ.get("TERM") != "dumb" and (os.name != "nt" or colorama is not None)
         self._por_sinal = readline is not None and hasattr(signal, "pthread_kill")
         # O readline do GNU mostra o prompt e avisa quando o fez; a imitação do macOS nem sempre.
-        self._readline_mostra = self._por_sinal and "libedit" not in (readline.__doc__ or "")
+        self._readline_mostra = (
+            self._por_sinal
+            and "libedit" not in (readline.__doc__ or "")
+            and hasattr(readline, "set_pre_input_hook")
+        )
         if self._por_sinal:
             signal.signal(signal.SIGUSR1, self._tratar_pendentes)
         signal.signal(signal.SIGINT, self._interromper)
@@ -189,11 +194,12 @@ class Tela:
         with self._trava:
             self._pendentes.append("\n".join(colorir(linha, cor, self.cores) for linha in texto.split("\n")))
             if not (self._digitando and self._por_sinal):
-                self._escrever_pendentes()
+                self._escrever_pendentes(por_cima=self._digitando)
         # Um sinal que chega entre duas teclas pode não ser notado: repete até que seja.
         while self._pendentes:
             self._escreveu.clear()
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
+            if not self._insistindo:  # quem interrompe o `input()` também escreve; dois sinais, não
+                signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
             self._escreveu.wait(0.05)
 
     def conversa(self, em_curso: bool) -> None:
@@ -305,26 +311,25 @@ class Tela:
 
         O prompt é dado ao readline, que sem saber dele o apagaria com Ctrl+U ou Home.
         """
-        with self._trava:
-            if self.saindo:
-                raise EOFError
-            sys.stdout.write(self._apagar() + PROMPT * (not self._readline_mostra))
-            sys.stdout.flush()
-            self._digitando = True
-        if self._readline_mostra:
-            readline.set_pre_input_hook(self._prompt_mostrado)
-        else:
-            self._prompt_mostrado()
+        self._digitando = True
         try:
+            with self._trava:
+                if self.saindo:
+                    raise EOFError
+                sys.stdout.write(self._apagar() + PROMPT * (not self._readline_mostra))
+                sys.stdout.flush()
+            if self._readline_mostra:
+                readline.set_pre_input_hook(self._prompt_mostrado)
+            else:
+                self._prompt_mostrado()
             return input(PROMPT if self._readline_mostra else "")
         finally:
             self._prompt_visivel = False
             with self._trava:
                 if self.saindo:
                     sys.stdout.write(self._apagar())
-                    sys.stdout.flush()
+                self._escrever_pendentes(por_cima=False)
                 self._digitando = False
-                self._escrever_pendentes()
 
     def _prompt_mostrado(self) -> None:
         self._prompt_visivel = True
@@ -332,17 +337,19 @@ class Tela:
     def _tratar_pendentes(self, *_: object) -> None:
         """Trata o SIGUSR1. Antes de o prompt aparecer não há o que fazer: o sinal se repete."""
         if self._prompt_visivel:
+            self._prompt_visivel = False  # até acabar de escrever, o Ctrl+C também espera
             with self._trava:
-                self._escrever_pendentes()
+                self._escrever_pendentes(por_cima=True)
+            self._prompt_visivel = True
 
-    def _escrever_pendentes(self) -> None:
-        """Exige a trava."""
+    def _escrever_pendentes(self, por_cima: bool) -> None:
+        """Escreve o que há a mostrar, talvez por cima do que se digita. Exige a trava."""
         if self._pendentes:
             texto = "\n".join(self._pendentes)
             self._pendentes = []
-            sys.stdout.write(self._por_cima_da_digitacao(texto) if self._digitando else texto + "\n")
-            sys.stdout.flush()
-            self._escreveu.set()
+            sys.stdout.write(self._por_cima_da_digitacao(texto) if por_cima else texto + "\n")
+        sys.stdout.flush()
+        self._escreveu.set()
 
     def _por_cima_da_digitacao(self, texto: str) -> str:
         """O que escrever para que `texto` apareça acima da linha que está sendo digitada."""
@@ -380,7 +387,10 @@ class Tela:
         if hasattr(signal, "pthread_kill") and not self._insistindo:
             self._insistindo = True
             threading.Thread(target=self._interromper_ate_sair, daemon=True).start()
-        raise KeyboardInterrupt
+        # Enquanto o readline arruma a linha, ou se escreve por cima dela, uma exceção se perderia ou
+        # deixaria a tela pela metade: o sinal se repete.
+        if self._prompt_visivel or not self._digitando:
+            raise KeyboardInterrupt
 
     def _interromper_ate_sair(self) -> None:
         """Um sinal que chega entre duas teclas pode não acordar o `input()`: repete até que volte."""
