@@ -727,6 +727,10 @@ def test_caos(abrir_servidor, vidas):
         tarefas = [threads.submit(caotico.vidas, vidas) for caotico in caoticos]
     for tarefa in tarefas:
         tarefa.result()
+    ultimo = servidor.conecta()  # aceita-se por ordem de chegada: depois dele, ninguém está por aceitar
+    ultimo.envia("ninguém")
+    ultimo.le_ate(FECHOU)
+    ultimo.fecha()
     servidor.espera_que_fechem()
     filas = servidor.filas
     assert not (filas.user_states or filas.fila_clientes or filas.fila_atendentes)
