@@ -432,6 +432,22 @@ def test_nenhum_controle_chega_ao_par(servidor, bytes_malformados):
     conferir_conversa(yuri, ana)
 
 
+@pytest.mark.demorado
+def test_cem_mil_linhas_malformadas(servidor):
+    """O mesmo, em cem mil linhas de todos os tipos misturados."""
+    yuri, ana = servidor.par()
+    tipos = b"".join(malformada + b"\n" for malformada in MALFORMADAS.values())
+    with ThreadPoolExecutor(2) as threads:
+        do_par = threads.submit(ana.le_ate, "[Yuri]: sentinela")
+        avisos = threads.submit(yuri.le_ate, "[Ana]: sentinela")
+        for _ in range(100_000 // len(MALFORMADAS) + 1):
+            yuri.envia(tipos)
+        yuri.envia("sentinela")
+        assert all(linha.startswith("[Yuri]: ") and sem_controles(linha) for linha in do_par.result())
+        ana.envia("sentinela")
+        assert set(avisos.result()) <= {LONGA_DEMAIS}
+
+
 def test_a_identificacao_malformada_nao_quebra_o_servidor(servidor):
     """Como tipo ou como nome, os mesmos bytes dão um `FIM:` ou um nome limpo, e o servidor segue."""
     for malformada in MALFORMADAS.values():
@@ -913,8 +929,9 @@ def test_vinte_mudos_inundados(abrir_processo, capsys):
 
 @so_no_posix
 @pytest.mark.demorado
-def test_o_sinal_encerra_uma_multidao(abrir_processo, capsys):
-    """Com 500 conexões, 20 delas sem ler, SIGTERM chega a todos os que leem e termina o servidor."""
+@pytest.mark.parametrize("sinal", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+def test_o_sinal_encerra_uma_multidao(abrir_processo, capsys, sinal):
+    """Com 500 conexões, 20 delas sem ler, o `FIM:` chega a todos os que leem e o servidor termina."""
     processo = abrir_processo()
     mudos = [processo.par(f"C{i}", f"A{i}", buffers=4096) for i in range(20)]
     for cliente, _ in mudos:
@@ -924,7 +941,7 @@ def test_o_sinal_encerra_uma_multidao(abrir_processo, capsys):
         leitores += processo.par(f"D{i}", f"B{i}")
     leitores += [processo.cliente(f"E{i}", f"FILA:{i}") for i in range(1, 61)]
     inicio = time.perf_counter()
-    processo.popen.send_signal(signal.SIGTERM)
+    processo.popen.send_signal(sinal)
     for leitor in leitores:
         leitor.espera(DESLIGADO, FECHOU)
         leitor.fecha()
@@ -933,3 +950,21 @@ def test_o_sinal_encerra_uma_multidao(abrir_processo, capsys):
         print(f"\n{len(leitores)} leitores despedidos e processo terminado em {time.perf_counter() - inicio:.1f} s")
     outro = abrir_processo(porta=processo.endereco[1])
     conferir_conversa(*outro.par())
+
+
+@pytest.mark.demorado
+@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="usa o /proc do Linux")
+def test_cinquenta_megabytes_sem_fim_de_linha(abrir_processo, capsys):
+    """Uma linha que não acaba ganha um aviso só, não ocupa memória, e a conversa continua depois dela."""
+    processo = abrir_processo()
+    yuri, ana = processo.par()
+    antes = memoria(processo.popen.pid)
+    for _ in range(50):
+        yuri.envia(b"x" * 2**20)
+    yuri.envia("")
+    yuri.espera(LONGA_DEMAIS)
+    conferir_conversa(yuri, ana)
+    durante = memoria(processo.popen.pid)
+    assert durante - antes < 4 * 1024
+    with capsys.disabled():
+        print(f"\n+{durante - antes} KiB depois de 50 MB")
