@@ -879,7 +879,7 @@ class Servidor(socketserver.ThreadingTCPServer):
         efeito = self.filas.desligar()
         self.cumprir(efeito)
         self._esperar_que_fechem(efeito.destinos, limite)
-        for conexao in efeito.destinos:
+        for conexao in [*efeito.destinos, *self.carteiro.atrasadas]:
             conexao.cortar()
         self._esperar_que_fechem(efeito.destinos, limite + 1)
         self.carteiro.parar()

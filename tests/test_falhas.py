@@ -856,7 +856,7 @@ def test_a_saida_padrao_estragada_nao_atrapalha_ninguem(abrir_processo, saida):
             else:
                 pilha.callback(os.close, leitura)
         processo = abrir_processo(stdout=escrita)
-        for _ in range(700):  # mais log do que cabe num cano
+        for _ in range(450):  # mais log do que cabe num cano
             curioso = processo.conecta()
             curioso.envia("CLIENTE", "Curioso da Silva Quase Quarenta Letras", "FIM:")
             curioso.le_ate(FECHOU)
