@@ -316,7 +316,7 @@ class Tela:
             with self._trava:
                 if self.saindo:
                     raise EOFError
-                sys.stdout.write(self._apagar() + PROMPT * (not self._readline_mostra))
+                sys.stdout.write(self._apagar("") + PROMPT * (not self._readline_mostra))
                 sys.stdout.flush()
             if self._readline_mostra:
                 readline.set_pre_input_hook(self._prompt_mostrado)
@@ -327,7 +327,7 @@ class Tela:
             self._prompt_visivel = False
             with self._trava:
                 if self.saindo:
-                    sys.stdout.write(self._apagar())
+                    sys.stdout.write(self._apagar(PROMPT + _linha_digitada()))
                 self._escrever_pendentes(por_cima=False)
                 self._digitando = False
 
@@ -353,10 +353,10 @@ class Tela:
 
     def _por_cima_da_digitacao(self, texto: str) -> str:
         """O que escrever para que `texto` apareça acima da linha que está sendo digitada."""
-        if self.saindo:
-            return f"{self._apagar()}{texto}\n"
         linha = PROMPT + _linha_digitada()
-        refeita = f"{self._apagar()}{texto}\n{linha}"
+        if self.saindo:
+            return f"{self._apagar(linha)}{texto}\n"
+        refeita = f"{self._apagar(linha)}{texto}\n{linha}"
         if not self._ansi or linha == PROMPT:
             return refeita
         colunas = shutil.get_terminal_size().columns
@@ -370,12 +370,12 @@ class Tela:
         # No fim exato de uma linha da tela o terminal adia a passagem à seguinte; o readline, não.
         return refeita + " \r" * (largura % colunas == 0)
 
-    def _apagar(self) -> str:
-        """O que escrever para apagar o prompt e o que foi digitado, ainda que ocupem várias linhas."""
+    def _apagar(self, linha: str) -> str:
+        """O que escrever para apagar `linha`, em cujo fim está o cursor, ainda que ocupe várias da tela."""
         colunas = shutil.get_terminal_size().columns
         if not self._ansi:
             return f"\r{' ' * min(70, colunas - 1)}\r"
-        acima = _largura(PROMPT + _linha_digitada(), colunas) // colunas if self._digitando else 0
+        acima = _largura(linha, colunas) // colunas
         return f"\x1b[{acima}A" * bool(acima) + "\r\x1b[2K\x1b[J"
 
     # O fim: o que acorda uma thread parada no `input()`.
