@@ -5,9 +5,11 @@ principal, no `input()`, à espera da pessoa. A diferença é o que vem depois d
 o cliente sai, o atendente volta para a fila.
 """
 
+import itertools
 import socket
 import sys
 import threading
+from argparse import Namespace
 from collections.abc import Iterator
 
 from protocolo import (
@@ -17,6 +19,8 @@ from protocolo import (
     Entrada,
     Fila,
     Fim,
+    Formato,
+    Json,
     Mensagem,
     Pergunta,
     Resposta,
@@ -27,21 +31,31 @@ from protocolo import (
 from terminal import Tela, analisador_de_conversa
 
 
-def identificar(sock: socket.socket, comandos: Iterator[Comando], tela: Tela, nome: str | None) -> str | None:
-    """Diz o tipo, a senha e o nome, quando o servidor o pede. Devolve o nome, ou `None` se fomos recusados."""
-    formato = Texto()
-    sock.sendall(formato.codificar(Entrada(Tipo.ATENDENTE)))
+def identificar(
+    sock: socket.socket, comandos: Iterator[Comando], formato: Formato, tela: Tela, opcoes: Namespace
+) -> tuple[str, Iterator[Comando]] | None:
+    """Diz o tipo e responde ao que o servidor pergunta, até estar na fila.
+
+    Devolve o nome e os comandos por ler, ou `None` se fomos recusados.
+    """
+    nome = None
+    sock.sendall(formato.codificar(Entrada(Tipo.ATENDENTE, opcoes.departamento)))
     for comando in comandos:
         match comando:
             case Pergunta("senha"):
-                sock.sendall(formato.codificar(Resposta("senha", tela.perguntar_senha("Senha dos atendentes: "))))
+                resposta = tela.perguntar_senha("Senha dos atendentes: ")
             case Pergunta("nome"):
-                nome = nome or tela.perguntar_nome("Digite seu nome de atendente: ")
-                sock.sendall(formato.codificar(Resposta("nome", nome)))
-                return nome
+                nome = resposta = opcoes.nome or tela.perguntar_nome("Digite seu nome de atendente: ")
+            case Pergunta("departamento", nomes):
+                resposta = tela.perguntar_departamento(nomes, varios=True)
             case Fim(motivo):
                 tela.mostrar(f"*** {motivo} ***", "vermelho")
                 return None
+            case _ if nome is not None:
+                return nome, itertools.chain([comando], comandos)
+            case _:
+                continue
+        sock.sendall(formato.codificar(Resposta(comando.campo, resposta)))
     tela.mostrar("*** Desconectado do servidor. ***", "vermelho")
     return None
 
@@ -55,7 +69,7 @@ def ouvir_servidor(comandos: Iterator[Comando], tela: Tela) -> None:
                     tela.mostrar("(Aguardando clientes...)", "amarelo")
                 case Conectado(nome):
                     tela.conversa(em_curso=True)
-                    tela.mostrar(f"*** Conexão estabelecida! Você está falando com {nome}. ***", "verde")
+                    tela.mostrar(f"*** Conexão estabelecida! Você está falando com {nome}. ***", "verde", tocar=True)
                 case Mensagem(nome, textos):
                     tela.mostrar("\n".join(f"[{nome}]: {texto}" for texto in textos))
                 case Aviso(mensagem):
@@ -71,11 +85,10 @@ def ouvir_servidor(comandos: Iterator[Comando], tela: Tela) -> None:
         tela.encerrar()
 
 
-def conversar(sock: socket.socket, comandos: Iterator[Comando], tela: Tela, nome: str) -> None:
+def conversar(sock: socket.socket, comandos: Iterator[Comando], formato: Formato, tela: Tela, nome: str) -> None:
     """A thread principal: envia o que a pessoa digita, até ela sair."""
     leitura = threading.Thread(target=ouvir_servidor, args=(comandos, tela), name="leitura", daemon=True)
     leitura.start()
-    formato = Texto()
     try:
         while (linha := tela.ler()) is not None:
             comando = tela.interpretar(linha, nome)
@@ -94,17 +107,21 @@ def conversar(sock: socket.socket, comandos: Iterator[Comando], tela: Tela, nome
 
 def main() -> int:
     """O comando `python atendente.py`."""
-    opcoes = analisador_de_conversa("Atendente da fila de atendimento: conversa com um cliente depois do outro.").parse_args()
-    tela = Tela()
+    opcoes = analisador_de_conversa(
+        "Atendente da fila de atendimento: conversa com um cliente depois do outro.",
+        departamento="o departamento atendido, ou vários separados por vírgulas",
+    ).parse_args()
+    tela = Tela(Tipo.ATENDENTE, som=not opcoes.sem_som)
+    formato = Json() if opcoes.json else Texto()
     with tela.erros_para_gente(), socket.create_connection((opcoes.host, opcoes.porta), timeout=10) as sock:
         sock.settimeout(None)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # cada linha parte na hora
-        comandos = comandos_do_servidor(sock.recv)
-        nome = identificar(sock, comandos, tela, opcoes.nome)
-        if nome is None:
+        identificado = identificar(sock, comandos_do_servidor(sock.recv, formato), formato, tela, opcoes)
+        if identificado is None:
             return 1
+        nome, comandos = identificado
         tela.mostrar("Você está online e aguardando clientes.")
-        conversar(sock, comandos, tela, nome)
+        conversar(sock, comandos, formato, tela, nome)
     return 0
 
 

@@ -3,15 +3,18 @@
 Este módulo é puro: não abre sockets nem cria threads. Bytes entram, comandos saem; comandos
 entram, bytes saem. O caminho de uma linha que chega é
 
-    bytes do recv  ->  SeparadorDeLinhas  ->  linhas de texto limpo  ->  Texto.ler_*  ->  comandos
+    bytes do recv  ->  SeparadorDeLinhas  ->  linhas de texto limpo  ->  Formato.ler_*  ->  comandos
 
-e o de uma linha que sai é `Texto.codificar(comando)`. Fora daqui ninguém corta nem emenda os
-prefixos `FILA:`, `CONECTADO:` e `FIM:` da seção 2 do relatório: o resto do projeto só conhece os
-tipos desta página, e um segundo formato de fio seria uma segunda classe como `Texto`.
+e o de uma linha que sai é `Formato.codificar(comando)`. Há dois formatos de fio, `Texto` (os
+prefixos `FILA:`, `CONECTADO:` e `FIM:` da seção 2 do relatório) e `Json` (o que a seção 4 dele
+gostaria de ter feito). Fora daqui ninguém sabe qual está em uso: o resto do projeto só conhece os
+tipos desta página.
 """
 
 import enum
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 PORTA_PADRAO = 12345
@@ -22,7 +25,10 @@ MAXIMO_DA_LINHA = 4096
 o bastante para que ninguém ocupe a memória do servidor com uma linha que não acaba."""
 
 MAXIMO_DO_NOME = 40
-"""Caracteres de um nome depois da limpeza."""
+"""Caracteres de um nome, de pessoa ou de departamento, depois da limpeza."""
+
+TODOS = "*"
+"""Todos os departamentos: só um atendente pode escolhê-los."""
 
 
 # --- Texto de usuário ---------------------------------------------------------------------------
@@ -52,6 +58,42 @@ def validar_nome(texto: str) -> str:
     return nome
 
 
+def validar_departamentos(texto: str) -> tuple[str, ...]:
+    """Devolve os nomes separados por vírgulas em `texto`, ou levanta `ValueError` se não servem.
+
+    De 1 a 40 caracteres cada um, sem `: [ ] *`, distintos mesmo sem contar maiúsculas; e a lista
+    tem de caber numa linha do protocolo.
+    """
+    nomes = tuple(limpar(nome).strip() for nome in texto.split(","))
+    for nome in nomes:
+        if not 1 <= len(nome) <= MAXIMO_DO_NOME or set(nome) & set(":[]*"):
+            raise ValueError(f"o departamento {nome!r} não serve: use de 1 a {MAXIMO_DO_NOME} caracteres, sem : [ ] *")
+    if len({nome.casefold() for nome in nomes}) < len(nomes):
+        raise ValueError("há um departamento repetido")
+    if len(Texto().codificar(Pergunta("departamento", nomes))) > MAXIMO_DA_LINHA:
+        raise ValueError(f"a lista de departamentos não cabe numa linha de {MAXIMO_DA_LINHA} bytes")
+    return nomes
+
+
+def escolher_departamentos(texto: str, opcoes: Sequence[str], varios: bool) -> tuple[str, ...]:
+    """Os nomes de `opcoes` que `texto` escolhe, como estão lá: um ou, se `varios`, também uma lista ou `*`.
+
+    Não importam maiúsculas nem espaços nas pontas. `ValueError` com o motivo se a escolha não serve.
+    """
+    if not opcoes:
+        raise ValueError("Departamento inválido: este servidor não tem departamentos.")
+    pedidos = [pedido.strip().casefold() for pedido in texto.split(",")]
+    if varios and pedidos == [TODOS]:
+        return tuple(opcoes)
+    por_nome = {nome.casefold(): nome for nome in opcoes}
+    if not por_nome.keys() >= set(pedidos) or len(pedidos) > 1 and not varios:
+        lista = ", ".join(opcoes)
+        if len(lista.encode()) > MAXIMO_DA_LINHA // 2:  # a recusa também tem de caber numa linha
+            lista = "os que o servidor anuncia"
+        raise ValueError(f"Departamento inválido: escolha entre {lista}.")
+    return tuple(dict.fromkeys(por_nome[pedido] for pedido in pedidos))
+
+
 # --- Comandos -----------------------------------------------------------------------------------
 
 
@@ -64,16 +106,20 @@ class Tipo(enum.Enum):
 
 @dataclass(slots=True)
 class Entrada:
-    """C -> S, a primeira linha: quem se conecta diz o que é."""
+    """C -> S, a primeira linha: quem se conecta diz o que é. O servidor pergunta o que vier `None`."""
 
     tipo: Tipo
+    departamento: str | None = None  # um; do atendente, também vários separados por vírgula, ou `*`
+    nome: str | None = None
+    senha: str | None = None
 
 
 @dataclass(slots=True)
 class Pergunta:
-    """S -> C, durante a identificação: `campo` é "nome" ou "senha"."""
+    """S -> C, durante a identificação: `campo` é "nome", "senha" ou "departamento", este com opções."""
 
     campo: str
+    opcoes: Sequence[str] = ()
 
 
 @dataclass(slots=True)
@@ -125,11 +171,34 @@ class Aviso:
 
 
 @dataclass(slots=True)
+class Consulta:
+    """C -> S: como está a fila?"""
+
+
+@dataclass(slots=True)
+class Pausa:
+    """C -> S: o atendente deixa de receber clientes."""
+
+
+@dataclass(slots=True)
+class Volta:
+    """C -> S: o atendente volta da pausa."""
+
+
+@dataclass(slots=True)
+class Transferencia:
+    """C -> S: o atendente manda o cliente com quem conversa para outro departamento."""
+
+    departamento: str
+
+
+@dataclass(slots=True)
 class LinhaLonga:
     """C -> S: no lugar de uma linha que passou do limite e foi descartada."""
 
 
-Comando = Entrada | Pergunta | Resposta | Fila | Conectado | Mensagem | Fim | Aviso | LinhaLonga
+Pedido = Fim | Consulta | Pausa | Volta | Transferencia
+Comando = Entrada | Pergunta | Resposta | Fila | Conectado | Mensagem | Aviso | LinhaLonga | Pedido
 
 
 # --- Enquadramento ------------------------------------------------------------------------------
@@ -140,10 +209,11 @@ class SeparadorDeLinhas:
 
     TCP é um fluxo: uma linha pode chegar em vários pedaços, e um pedaço pode trazer várias linhas.
     O resultado não depende de onde caíram os cortes. A memória fica limitada a uma linha: de uma
-    maior que `MAXIMO_DA_LINHA`, tudo até o `\\n` é descartado.
+    maior que `maximo`, tudo até o `\\n` é descartado.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, maximo: int = MAXIMO_DA_LINHA) -> None:
+        self._maximo = maximo  # bytes
         self._resto = b""  # o começo de uma linha que ainda não tem o seu \n
         self._descartando = False  # o resto da linha atual passou do limite: pular até o \n
 
@@ -164,16 +234,16 @@ class SeparadorDeLinhas:
         if not "".join(linhas).isprintable():
             linhas = list(map(limpar, linhas))
         # Só um bloco maior que o limite pode esconder uma linha longa; só aí se mede cada uma.
-        if len(bloco) >= MAXIMO_DA_LINHA:
+        if len(bloco) >= self._maximo:
             tamanhos = map(len, bloco.split(b"\n"))
-            linhas = [linha if tamanho < MAXIMO_DA_LINHA else None for linha, tamanho in zip(linhas, tamanhos)]
-        if len(self._resto) >= MAXIMO_DA_LINHA:
+            linhas = [linha if tamanho < self._maximo else None for linha, tamanho in zip(linhas, tamanhos)]
+        if len(self._resto) >= self._maximo:
             self._resto, self._descartando = b"", True
             linhas.append(None)
         return linhas
 
 
-# --- O formato de texto -------------------------------------------------------------------------
+# --- Os formatos de fio -------------------------------------------------------------------------
 
 
 # Em UTF-8 um caractere tem no máximo 4 bytes: até aqui, a mensagem cabe na linha com qualquer nome,
@@ -186,19 +256,89 @@ def _cabe(nome: str, texto: str) -> bool:
     return len(f"[{nome}]: {texto}\n".encode()) <= MAXIMO_DA_LINHA
 
 
-class Texto:
-    """O protocolo do relatório: uma linha de texto por comando, com o comando no começo.
+class Formato:
+    """Como os comandos vão para o fio e voltam dele. Um objeto por conexão.
 
-    Um objeto por conexão. `nome` é o de quem está do outro lado, vazio até a identificação; é dele
-    o prefixo que `ler_participante` reconhece.
+    `nome` é o de quem está do outro lado, vazio até a identificação. As subclasses dizem a forma de
+    uma linha; o que é igual nos dois formatos está aqui.
     """
+
+    maximo = MAXIMO_DA_LINHA
+    """Bytes da maior linha que o servidor manda neste formato."""
 
     def __init__(self, nome: str = "") -> None:
         self.nome = nome
-        self._prefixo = f"[{nome}]: "
 
     def codificar(self, comando: Comando) -> bytes:
         """Devolve o comando como vai para o fio, com o `\\n` de cada linha."""
+        raise NotImplementedError
+
+    # No servidor: o que vem de um participante.
+
+    def ler_entrada(self, linha: str | None) -> Entrada:
+        """Interpreta a primeira linha da conexão; `ValueError` com o motivo da recusa."""
+        raise NotImplementedError
+
+    def ler_resposta(self, campo: str, linha: str | None) -> Resposta:
+        """Interpreta a linha que responde à `Pergunta(campo)`; a longa demais vale como inválida.
+
+        `ValueError` se a linha não é uma resposta.
+        """
+        raise NotImplementedError
+
+    def ler_participante(self, linhas: Iterable[str | None]) -> list[Comando]:
+        """Interpreta o que chegou de quem já se identificou; mensagens seguidas saem juntas.
+
+        Linhas em branco não dizem nada. A mensagem que só passa do limite com o prefixo é tão longa
+        quanto as outras. Um `Aviso` é o que o servidor deve responder ao que não se entendeu.
+        """
+        comandos: list[Comando] = []
+        seguidas: list[str] | None = None
+        for linha in linhas:
+            lida = LinhaLonga() if linha is None else self._ler_do_participante(linha)
+            if isinstance(lida, str):
+                if len(lida) <= _CABE_SEMPRE or _cabe(self.nome, lida):
+                    if seguidas is None:
+                        seguidas = []
+                        comandos.append(Mensagem(self.nome, seguidas))
+                    seguidas.append(lida)
+                    continue
+                lida = LinhaLonga()
+            if lida is not None:
+                comandos.append(lida)
+                seguidas = None
+        return comandos
+
+    def _ler_do_participante(self, linha: str) -> Comando | str | None:
+        """Um comando, o texto de uma mensagem ou, da linha que não diz nada, `None`."""
+        raise NotImplementedError
+
+    # Nos programas de terminal: o que vem do servidor.
+
+    def ler_servidor(self, linhas: Iterable[str | None]) -> list[Comando]:
+        """Interpreta o que chegou do servidor; o que não se entende é descartado."""
+        return [comando for linha in linhas if linha and (comando := self._ler_do_servidor(linha))]
+
+    def _ler_do_servidor(self, linha: str) -> Comando | None:
+        raise NotImplementedError
+
+
+def formato_de(inicio: bytes) -> Formato:
+    """O formato de uma conexão, pelos primeiros bytes que ela manda."""
+    return Json() if inicio.startswith(b"{") else Texto()
+
+
+class Texto(Formato):
+    """O protocolo do relatório: uma linha de texto por comando, com o comando no começo."""
+
+    _PEDIDOS = {"FILA:": Consulta, "PAUSA:": Pausa, "VOLTA:": Volta}  # a linha inteira
+    _PEDIDOS_COM_ARGUMENTO = {"FIM": Fim, "TRANSFERIR": Transferencia}  # o que vem antes dos dois-pontos
+
+    def __init__(self, nome: str = "") -> None:
+        super().__init__(nome)
+        self._prefixo = f"[{nome}]: "
+
+    def codificar(self, comando: Comando) -> bytes:
         match comando:
             case Mensagem():
                 prefixo = f"[{comando.nome}]: "
@@ -212,66 +352,53 @@ class Texto:
             case Aviso():
                 linha = f"AVISO:{comando.mensagem}"
             case Pergunta():
-                linha = f"{comando.campo.upper()}:"
-            case Entrada():
-                linha = comando.tipo.value
+                linha = f"{comando.campo.upper()}:{','.join(comando.opcoes)}"
+            case Entrada(tipo, None):
+                linha = tipo.value
+            case Entrada(tipo, departamento):
+                linha = f"{tipo.value}:{departamento}"
             case Resposta():
                 linha = comando.texto
+            case Consulta():
+                linha = "FILA:"
+            case Pausa():
+                linha = "PAUSA:"
+            case Volta():
+                linha = "VOLTA:"
+            case Transferencia():
+                linha = f"TRANSFERIR:{comando.departamento}"
             case LinhaLonga():
                 raise ValueError("LinhaLonga marca o que foi descartado: não tem forma no fio")
         return f"{linha}\n".encode("utf-8", "replace")
 
-    # No servidor: o que vem de um participante.
-
     def ler_entrada(self, linha: str | None) -> Entrada:
-        """Interpreta a primeira linha da conexão; `ValueError` se não for um dos dois tipos."""
+        tipo, dois_pontos, departamento = (linha or "").strip().partition(":")
         try:
-            return Entrada(Tipo((linha or "").strip()))
+            # Nada depois dos dois-pontos não é um tipo nem um departamento.
+            return Entrada(Tipo(tipo if departamento else tipo + dois_pontos), departamento or None)
         except ValueError:
             raise ValueError("Tipo inválido: envie CLIENTE ou ATENDENTE.") from None
 
     def ler_resposta(self, campo: str, linha: str | None) -> Resposta:
-        """Interpreta a linha que responde à `Pergunta(campo)`; a longa demais vale como vazia."""
+        if campo == "departamento" and linha is not None:
+            return Resposta(campo, linha.strip() or TODOS)
         return Resposta(campo, linha or "")
 
-    def ler_participante(self, linhas: Iterable[str | None]) -> list[Comando]:
-        """Interpreta o que chegou de quem já se identificou; mensagens seguidas saem juntas.
+    def _ler_do_participante(self, linha: str) -> Comando | str | None:
+        """O que não é comando é mensagem, tenha ou não o prefixo `[nome]: ` de quem a mandou."""
+        if linha.startswith(self._prefixo):
+            return linha[len(self._prefixo) :]
+        if not linha or linha.isspace():
+            return None
+        if ":" in linha:
+            if pedido := self._PEDIDOS.get(linha.rstrip()):
+                return pedido()
+            palavra, _, argumento = linha.partition(":")
+            if pedido := self._PEDIDOS_COM_ARGUMENTO.get(palavra):
+                return pedido(argumento)
+        return linha
 
-        O que não é comando é mensagem, e vem sem o prefixo `[nome]: ` de quem a mandou, tenha ele
-        vindo na linha ou não. Linhas em branco não dizem nada. A que só passa do limite com o
-        prefixo é tão longa quanto as outras.
-        """
-        comandos: list[Comando] = []
-        textos: list[str] = []
-        for linha in linhas:
-            if linha is None:
-                comando: Comando = LinhaLonga()
-            elif linha[:4] == "FIM:":
-                comando = Fim(linha[4:])
-            elif not linha or linha.isspace():
-                continue
-            else:
-                texto = linha.removeprefix(self._prefixo)
-                if len(texto) <= _CABE_SEMPRE or _cabe(self.nome, texto):
-                    textos.append(texto)
-                    continue
-                comando = LinhaLonga()
-            if textos:
-                comandos.append(Mensagem(self.nome, textos))
-                textos = []
-            comandos.append(comando)
-        if textos:
-            comandos.append(Mensagem(self.nome, textos))
-        return comandos
-
-    # Nos programas de terminal: o que vem do servidor.
-
-    def ler_servidor(self, linhas: Iterable[str | None]) -> list[Comando]:
-        """Interpreta o que chegou do servidor; o que não se entende é descartado."""
-        return [comando for linha in linhas if linha and (comando := self._ler_linha_do_servidor(linha))]
-
-    @staticmethod
-    def _ler_linha_do_servidor(linha: str) -> Comando | None:
+    def _ler_do_servidor(self, linha: str) -> Comando | None:
         if linha.startswith("["):
             nome, separador, texto = linha[1:].partition("]: ")
             return Mensagem(nome, (texto,)) if separador else None
@@ -289,14 +416,173 @@ class Texto:
                 return Aviso(argumento)
             case "NOME" | "SENHA":
                 return Pergunta(palavra.lower())
+            case "DEPARTAMENTO":
+                return Pergunta("departamento", tuple(argumento.split(",")))
         return None
 
 
-def comandos_do_servidor(recv: Callable[[int], bytes]) -> Iterator[Comando]:
+# --- O formato JSON -----------------------------------------------------------------------------
+
+MAXIMO_DE_APINHADOS = 100
+"""Listas e objetos numa linha de JSON. Só se usam dois; milhares, uns dentro dos outros, esgotam a
+pilha da thread que os lê, e há versões do Python que não o percebem a tempo."""
+
+_CADEIAS = re.compile(r'"(?:[^"\\]|\\.)*"?')
+_SUBSTITUTOS = re.compile("[\ud800-\udfff]")  # soltos: os pares o `json` já uniu
+
+
+class Json(Formato):
+    """Um objeto JSON por linha: `{"comando":"mensagem","texto":"Olá!"}`.
+
+    As mesmas informações do formato de texto, com nome em vez de lugar. Chaves a mais são ignoradas.
+    """
+
+    # Cada byte do texto ocupa no máximo 6 (`\u00e9`), e em volta dele há chaves e aspas.
+    maximo = 8 * MAXIMO_DA_LINHA
+
+    _PEDIDOS = {"fim": Fim, "fila": Consulta, "pausa": Pausa, "volta": Volta}
+
+    def codificar(self, comando: Comando) -> bytes:
+        match comando:
+            case Mensagem(nome, textos):
+                objetos = [{"comando": "mensagem", "nome": nome, "texto": texto} for texto in textos]
+            case Fila(posicao):
+                objetos = [{"comando": "fila", "posicao": posicao}]
+            case Conectado(nome):
+                objetos = [{"comando": "conectado", "nome": nome}]
+            case Fim(mensagem):
+                objetos = [{"comando": "fim", "mensagem": mensagem}]
+            case Aviso(mensagem):
+                objetos = [{"comando": "aviso", "mensagem": mensagem}]
+            case Pergunta("departamento", opcoes):
+                objetos = [{"comando": "departamento", "opcoes": list(opcoes)}]
+            case Pergunta(campo):
+                objetos = [{"comando": campo}]
+            case Entrada(tipo, departamento, nome, senha):
+                dados = {"nome": nome, "departamento": departamento, "senha": senha}
+                sabidos = {chave: valor for chave, valor in dados.items() if valor is not None}
+                objetos = [{"comando": tipo.value.lower(), **sabidos}]
+            case Resposta(campo, texto):
+                objetos = [{"comando": campo, campo: texto}]
+            case Consulta():
+                objetos = [{"comando": "fila"}]
+            case Pausa():
+                objetos = [{"comando": "pausa"}]
+            case Volta():
+                objetos = [{"comando": "volta"}]
+            case Transferencia(departamento):
+                objetos = [{"comando": "transferir", "departamento": departamento}]
+            case LinhaLonga():
+                raise ValueError("LinhaLonga marca o que foi descartado: não tem forma no fio")
+        linhas = (json.dumps(objeto, ensure_ascii=False, separators=(",", ":")) for objeto in objetos)
+        return "".join(f"{linha}\n" for linha in linhas).encode("utf-8", "replace")
+
+    def ler_entrada(self, linha: str | None) -> Entrada:
+        objeto = self._objeto(linha)
+        match objeto["comando"]:
+            case "cliente" | "atendente" as tipo:
+                departamento = self._departamento(objeto) if "departamento" in objeto else None
+                nome = self._texto(objeto, "nome") if "nome" in objeto else None
+                senha = self._texto(objeto, "senha") if "senha" in objeto else None
+                return Entrada(Tipo(tipo.upper()), departamento, nome, senha)
+        raise ValueError('Tipo inválido: o primeiro comando é "cliente" ou "atendente".')
+
+    def ler_resposta(self, campo: str, linha: str | None) -> Resposta:
+        objeto = self._objeto(linha)
+        if objeto["comando"] != campo:
+            raise ValueError(f'Resposta inválida: o comando esperado é "{campo}".')
+        return Resposta(campo, self._departamento(objeto) if campo == "departamento" else self._texto(objeto, campo))
+
+    def _ler_do_participante(self, linha: str) -> Comando | str | None:
+        if not linha or linha.isspace():
+            return None
+        try:
+            objeto = self._objeto(linha)
+            comando = objeto["comando"]
+            if comando == "mensagem":
+                texto = self._texto(objeto, "texto")
+                return None if not texto or texto.isspace() else texto
+            if comando == "transferir":
+                return Transferencia(self._texto(objeto, "departamento"))
+            if pedido := self._PEDIDOS.get(comando):
+                return pedido()
+            raise ValueError(f'Comando desconhecido: "{comando[:MAXIMO_DO_NOME]}".')
+        except ValueError as erro:
+            return Aviso(str(erro))
+
+    def _ler_do_servidor(self, linha: str) -> Comando | None:
+        try:
+            objeto = self._objeto(linha)
+            match objeto["comando"]:
+                case "mensagem":
+                    return Mensagem(self._texto(objeto, "nome"), (self._texto(objeto, "texto"),))
+                case "fila":
+                    posicao = objeto.get("posicao")
+                    return Fila(posicao) if posicao is None or type(posicao) is int and posicao >= 0 else None
+                case "conectado":
+                    return Conectado(self._texto(objeto, "nome"))
+                case "fim":
+                    return Fim(self._texto(objeto, "mensagem"))
+                case "aviso":
+                    return Aviso(self._texto(objeto, "mensagem"))
+                case "nome" | "senha" as campo:
+                    return Pergunta(campo)
+                case "departamento":
+                    return Pergunta("departamento", tuple(self._textos(objeto, "opcoes")))
+        except ValueError:
+            pass
+        return None
+
+    # Do objeto para os valores, com o que há de errado dito em português.
+
+    @classmethod
+    def _objeto(cls, linha: str | None) -> Mapping[str, object]:
+        """O objeto JSON da linha, que tem de trazer um comando; `ValueError` se não é um."""
+        if linha is None:
+            raise ValueError(f"Linha longa demais (máximo de {MAXIMO_DA_LINHA} bytes).")
+        if linha.count("[") + linha.count("{") > MAXIMO_DE_APINHADOS:
+            estrutura = _CADEIAS.sub("", linha)  # um texto de chat pode ter quantos quiser
+            if estrutura.count("[") + estrutura.count("{") > MAXIMO_DE_APINHADOS:
+                raise ValueError("JSON inválido: há listas e objetos demais.")
+        try:
+            objeto = json.loads(linha)
+        except ValueError:
+            raise ValueError("JSON inválido: mande um objeto por linha.") from None
+        if not isinstance(objeto, dict):
+            raise ValueError("JSON inválido: mande um objeto por linha.")
+        return {**objeto, "comando": cls._texto(objeto, "comando")}
+
+    @classmethod
+    def _texto(cls, objeto: Mapping[str, object], chave: str) -> str:
+        return cls._limpo(objeto.get(chave), chave)
+
+    @classmethod
+    def _textos(cls, objeto: Mapping[str, object], chave: str) -> list[str]:
+        itens = objeto.get(chave)
+        if not isinstance(itens, list):
+            raise ValueError(f'Campo "{chave}" inválido: deve ser uma lista de textos.')
+        return [cls._limpo(item, chave) for item in itens]
+
+    @classmethod
+    def _departamento(cls, objeto: Mapping[str, object]) -> str:
+        """Um texto, ou uma lista deles; o que estiver vazio quer dizer todos."""
+        lista = isinstance(objeto.get("departamento"), list)
+        texto = ",".join(cls._textos(objeto, "departamento")) if lista else cls._texto(objeto, "departamento")
+        return texto.strip() or TODOS
+
+    @staticmethod
+    def _limpo(valor: object, chave: str) -> str:
+        if not isinstance(valor, str):
+            raise ValueError(f'Campo "{chave}" inválido: deve ser um texto.')
+        return limpar(_SUBSTITUTOS.sub("\ufffd", valor))
+
+
+def comandos_do_servidor(recv: Callable[[int], bytes], formato: Formato | None = None) -> Iterator[Comando]:
     """Os comandos que chegam do servidor, um a um, até o fim do fluxo.
 
     `recv` é o do socket: quem pede o próximo comando bloqueia nele enquanto não há uma linha inteira.
     """
-    separador, formato = SeparadorDeLinhas(), Texto()
+    formato = formato or Texto()
+    separador = SeparadorDeLinhas(formato.maximo)
     while dados := recv(4096):
         yield from formato.ler_servidor(separador.alimentar(dados))

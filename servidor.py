@@ -1,4 +1,4 @@
-"""O servidor da fila de atendimento: quem espera, quem conversa com quem e o caminho de cada linha.
+"""O servidor da fila de atendimento: as conexões, as threads e o caminho de cada linha.
 
 As threads:
 
@@ -7,17 +7,15 @@ As threads:
     conexao-N    uma por conexão: a única que lê o seu socket; executa o fato que cada linha conta
     carteiro     entrega o que não pôde ser entregue na hora, publica posições, fecha conexões
     log          escreve na saída padrão, para que ninguém mais precise esperar por ela
+    registro     com `--registro`, grava as conversas
 
-O arquivo tem duas metades. As **filas** são só memória: listas, estados e a trava que os guarda,
-testáveis sem rede. As **conexões** são só rede: leem, chamam as filas e enviam o que elas deixaram
-nas caixas de saída. Um fato (entrou, falou, saiu) é uma seção crítica: muda o estado **e** põe nas
-caixas as linhas que o contam, e por isso cada um lê os fatos na ordem em que aconteceram. O envio
-vem depois, fora da trava.
+Aqui é só rede. Quem espera, quem conversa com quem e a trava que guarda isso estão em `filas.py`: a
+thread de uma conexão lê uma linha, conta às filas o fato que ela diz e envia o que elas deixaram nas
+caixas de saída.
 """
 
 import argparse
 import contextlib
-import enum
 import errno
 import hmac
 import itertools
@@ -34,312 +32,33 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
 
+from filas import LONGA_DEMAIS, LOTADO, SEM_DEPARTAMENTO, Acontecimento, Efeito, Filas, Participante
 from protocolo import (
-    MAXIMO_DA_LINHA,
     PORTA_PADRAO,
     Aviso,
     Comando,
-    Conectado,
-    Fila,
+    Consulta,
     Fim,
     LinhaLonga,
     Mensagem,
+    Pausa,
     Pergunta,
     SeparadorDeLinhas,
-    Texto,
     Tipo,
+    Transferencia,
+    Volta,
+    escolher_departamentos,
+    formato_de,
     limpar,
+    validar_departamentos,
     validar_nome,
 )
+from registro import Registro, motivo
 from terminal import Analisador, colorir, inteiro, segundos, usar_cores
 
 log = logging.getLogger("fila")
-
-# =================================================================================================
-# As filas: só memória.
-# =================================================================================================
-
-MAXIMO_GUARDADO = 20
-"""Mensagens que um cliente pode deixar prontas enquanto espera."""
-
-CAIXA_CHEIA = 64 * 1024
-"""Bytes: de uma caixa de saída maior que isto, quem fala espera a vez de enviar."""
-
-LOTADO = Fim("Servidor lotado; tente mais tarde.")
-ENCERRADO = Fim("Servidor encerrado.")
-LONGA_DEMAIS = Aviso(f"Mensagem longa demais (máximo de {MAXIMO_DA_LINHA} bytes); não foi enviada.")
-
-
-class Participante:
-    """Uma conexão vista pelas filas: quem é, e o que falta lhe dizer.
-
-    `caixa` é a caixa de saída: as linhas já codificadas, na ordem dos fatos. `retirado` diz que
-    ele já não está em `user_states` e que nada mais entra na caixa: depois dela, o fim de fluxo.
-    """
-
-    def __init__(self) -> None:
-        self.nome = ""
-        self.tipo = Tipo.CLIENTE
-        self.formato = Texto()
-        self.caixa: list[bytes] = []
-        self.retirado = False
-
-    def __str__(self) -> str:
-        return f"{self.nome} ({self.tipo.value})"
-
-
-class Fase(enum.Enum):
-    """Onde está quem se conectou. Sair de qualquer uma delas é sair de `user_states`."""
-
-    IDENTIFICACAO = enum.auto()
-    FILA = enum.auto()
-    CONVERSA = enum.auto()
-
-
-@dataclass(slots=True)
-class Estado:
-    """O que `user_states` guarda de cada participante."""
-
-    fase: Fase = Fase.IDENTIFICACAO
-    par: Participante | None = None  # com quem conversa
-    guardadas: list[str] = field(default_factory=list)  # mensagens de quem ainda espera
-    posicao: int = 0  # a última que o cliente soube
-
-
-@dataclass(slots=True)
-class Efeito:
-    """O que um fato deixou por fazer fora da trava: a quem entregar linhas e o que pôr no log."""
-
-    destinos: dict[Participante, None] = field(default_factory=dict)  # um conjunto que guarda a ordem
-    registros: list[tuple[str, str]] = field(default_factory=list)  # (marca, texto)
-
-
-class Filas:
-    """Quem espera e quem conversa com quem. Cada método público é um fato e toma a trava uma vez.
-
-    Nenhum deles bloqueia nem faz entrada ou saída: devolvem um `Efeito`, e quem chamou o cumpre.
-    """
-
-    def __init__(self, maximo: int = 1000) -> None:
-        self.maximo = maximo
-        # A trava (a `global_lock` do relatório) guarda tudo o que vem abaixo e, de cada
-        # participante, a caixa de saída, `retirado`, `nome` e `tipo`.
-        self.trava = threading.Lock()
-        self.fila_clientes: list[Participante] = []
-        self.fila_atendentes: list[Participante] = []
-        self.user_states: dict[Participante, Estado] = {}  # todos os conectados, em qualquer fase
-        self.posicoes_mudaram = False  # há clientes que ainda não sabem a sua nova posição
-        self.encerrada = False
-
-    # Os fatos.
-
-    def admitir(self, eu: Participante) -> bool:
-        """Alguém se conectou. `False` se não há lugar: então só falta despedir-se dele."""
-        with self.trava:
-            self.user_states[eu] = Estado()
-            if self.encerrada or len(self.user_states) > self.maximo:
-                self._despedir(Efeito(), eu, ENCERRADO if self.encerrada else LOTADO)
-            return not eu.retirado
-
-    def recusar(self, eu: Participante, motivo: Fim) -> Efeito:
-        """A conexão não pode continuar: não se identificou direito, ou faltou uma thread para ela."""
-        efeito = Efeito()
-        with self.trava:
-            if eu in self.user_states:
-                self._despedir(efeito, eu, motivo)
-        return efeito
-
-    def entrar(self, eu: Participante, tipo: Tipo, nome: str) -> Efeito:
-        """Quem se identificou vai para o fim da sua fila, ou direto para uma conversa."""
-        efeito = Efeito()
-        with self.trava:
-            if eu in self.user_states:
-                eu.tipo, eu.nome, eu.formato = tipo, nome, Texto(nome)
-                self._enfileirar(efeito, eu)
-        return efeito
-
-    def repassar_chat(self, eu: Participante, mensagem: Mensagem) -> Participante | None:
-        """`eu` falou: entrega ao par, na íntegra. Devolve quem tem linhas a receber.
-
-        Sem par, é o próprio `eu` que recebe um aviso; a mensagem do cliente fica guardada.
-        """
-        with self.trava:
-            estado = self.user_states.get(eu)
-            if estado is None:
-                return None
-            if (par := estado.par) is not None:
-                par.caixa.append(par.formato.codificar(mensagem))
-                return par
-            if eu.tipo is Tipo.CLIENTE:
-                self._guardar(eu, estado, mensagem.textos)
-            else:
-                for _ in mensagem.textos:
-                    self._dizer(eu, Aviso("Nenhum cliente conectado; a mensagem não foi enviada."))
-            return eu
-
-    def responder(self, eu: Participante, comando: Pergunta | Aviso) -> Efeito:
-        """Algo que só diz respeito a `eu`, e não muda nada."""
-        efeito = Efeito()
-        with self.trava:
-            if eu in self.user_states:
-                self._contar(efeito, eu, comando)
-        return efeito
-
-    def encerrar(self, eu: Participante) -> Efeito:
-        """`FIM:` de `eu`: acaba a conversa; fora de uma, `eu` deixa a fila."""
-        efeito = Efeito()
-        with self.trava:
-            estado = self.user_states.get(eu)
-            if estado is None:
-                return efeito
-            if estado.par is None:
-                efeito.registros.append(("DISCONNECT", f"{eu} saiu da fila."))
-                self._despedir(efeito, eu, Fim("Você saiu da fila."))
-            else:
-                self._acabar_conversa(efeito, eu, estado.par, "encerrou a conversa")
-        return efeito
-
-    def sair(self, eu: Participante) -> Efeito:
-        """A conexão acabou. A limpeza de todos os casos: pode ser chamada mais de uma vez."""
-        efeito = Efeito()
-        with self.trava:
-            estado = self.user_states.get(eu)
-            if estado is None:
-                return efeito
-            if estado.fase is not Fase.IDENTIFICACAO:
-                efeito.registros.append(("DISCONNECT", f"{eu} desconectou."))
-            par = estado.par
-            self._despedir(efeito, eu)
-            if par is not None:
-                self._acabar_conversa(efeito, eu, par, "desconectou")
-        return efeito
-
-    def desligar(self) -> Efeito:
-        """O servidor vai encerrar: despede-se de todos, e ninguém mais é admitido."""
-        efeito = Efeito()
-        with self.trava:
-            self.encerrada = True
-            for participante in list(self.user_states):
-                self._despedir(efeito, participante, ENCERRADO)
-        return efeito
-
-    def publicar_posicoes(self) -> Efeito:
-        """Conta a cada cliente a posição que mudou desde a última que ele soube."""
-        efeito = Efeito()
-        with self.trava:
-            self.posicoes_mudaram = False
-            for posicao, cliente in enumerate(self.fila_clientes, start=1):
-                self._dizer_posicao(efeito, cliente, posicao)
-        return efeito
-
-    # A caixa de saída, para quem vai enviar.
-
-    def recolher(self, eu: Participante) -> tuple[bytes, bool]:
-        """Esvazia a caixa de `eu`: devolve o que havia nela, e se depois disso não vem mais nada."""
-        with self.trava:
-            linhas, eu.caixa, acabou = eu.caixa, [], eu.retirado
-        return b"".join(linhas), acabou
-
-    def caixa_cheia(self, eu: Participante) -> bool:
-        """Diz se quem fala com `eu` deve esperar antes de falar mais."""
-        with self.trava:
-            return sum(map(len, eu.caixa)) >= CAIXA_CHEIA
-
-    # Os passos de que os fatos são feitos. Todos exigem a trava.
-
-    def _dizer(self, destino: Participante, comando: Comando) -> None:
-        """Põe o comando na caixa de saída. Exige a trava."""
-        destino.caixa.append(destino.formato.codificar(comando))
-
-    def _contar(self, efeito: Efeito, destino: Participante, comando: Comando) -> None:
-        """Como `_dizer`, e lembra que há o que entregar. Exige a trava."""
-        self._dizer(destino, comando)
-        efeito.destinos[destino] = None
-
-    def _dizer_posicao(self, efeito: Efeito, cliente: Participante, posicao: int) -> None:
-        """Conta a posição, se for novidade para o cliente. Exige a trava."""
-        estado = self.user_states[cliente]
-        if estado.posicao != posicao:
-            estado.posicao = posicao
-            self._contar(efeito, cliente, Fila(posicao))
-
-    def _enfileirar(self, efeito: Efeito, eu: Participante) -> None:
-        """Põe `eu` no fim da sua fila; só conta que espera se não houver par para já. Exige a trava."""
-        estado = self.user_states[eu]
-        estado.fase, estado.par = Fase.FILA, None
-        fila = self.fila_clientes if eu.tipo is Tipo.CLIENTE else self.fila_atendentes
-        fila.append(eu)
-        if self.tentar_formar_par(efeito):
-            return
-        if eu.tipo is Tipo.CLIENTE:
-            self._dizer_posicao(efeito, eu, len(fila))
-        else:
-            self._contar(efeito, eu, Fila(None))
-
-    def tentar_formar_par(self, efeito: Efeito) -> bool:
-        """Une o primeiro de cada fila, se houver os dois. Exige a trava.
-
-        Basta tentar quando alguém entra numa fila: só então podem passar a existir os dois.
-        """
-        if not (self.fila_clientes and self.fila_atendentes):
-            return False
-        cliente, atendente = self.fila_clientes.pop(0), self.fila_atendentes.pop(0)
-        self.posicoes_mudaram = bool(self.fila_clientes)
-        do_cliente, do_atendente = self.user_states[cliente], self.user_states[atendente]
-        do_cliente.fase = do_atendente.fase = Fase.CONVERSA
-        do_cliente.par, do_atendente.par = atendente, cliente
-        self._contar(efeito, cliente, Conectado(atendente.nome))
-        self._contar(efeito, atendente, Conectado(cliente.nome))
-        if do_cliente.guardadas:
-            self._dizer(atendente, Mensagem(cliente.nome, do_cliente.guardadas))
-        efeito.registros.append(("MATCHMAKER", f"Par formado: {cliente} com {atendente}."))
-        return True
-
-    def _guardar(self, eu: Participante, estado: Estado, textos: Sequence[str]) -> None:
-        """Guarda o que o cliente diz enquanto espera, até o limite. Exige a trava."""
-        if not estado.guardadas:
-            self._dizer(eu, Aviso("Você ainda está na fila; sua mensagem será entregue ao atendente."))
-        cabem = MAXIMO_GUARDADO - len(estado.guardadas)
-        estado.guardadas += textos[:cabem]
-        for _ in textos[cabem:]:
-            self._dizer(eu, Aviso("Limite de mensagens na espera atingido; a mensagem não foi guardada."))
-
-    def _acabar_conversa(self, efeito: Efeito, quem: Participante, par: Participante, fez: str) -> None:
-        """Desfaz o par: o cliente é desconectado; o atendente volta para a fila. Exige a trava."""
-        self._acabar_para(efeito, par, f"O {quem.tipo.value.lower()} {quem.nome} {fez}.")
-        if not quem.retirado:
-            self._acabar_para(efeito, quem, f"Você {fez}.")
-
-    def _acabar_para(self, efeito: Efeito, eu: Participante, motivo: str) -> None:
-        """O fim da conversa para um dos dois. Exige a trava."""
-        fim = Fim(f"Atendimento encerrado. {motivo}")
-        if eu.tipo is Tipo.CLIENTE:
-            efeito.registros.append(("DISCONNECT", f"{eu} será desconectado: a conversa acabou."))
-            self._despedir(efeito, eu, fim)
-        else:
-            efeito.registros.append(("RE-QUEUE", f"{eu} de volta à fila."))
-            self._contar(efeito, eu, fim)
-            self._enfileirar(efeito, eu)
-
-    def _despedir(self, efeito: Efeito, eu: Participante, fim: Fim | None = None) -> None:
-        """Retira `eu` de toda parte e fecha a sua caixa, com uma última linha se houver. Exige a trava."""
-        if self.user_states.pop(eu).fase is Fase.FILA:
-            if eu.tipo is Tipo.ATENDENTE:
-                self.fila_atendentes.remove(eu)
-            else:
-                self.posicoes_mudaram = eu is not self.fila_clientes[-1] or self.posicoes_mudaram
-                self.fila_clientes.remove(eu)
-        if fim is not None:
-            self._contar(efeito, eu, fim)
-        eu.retirado = True
-
-
-# =================================================================================================
-# As conexões: só rede.
-# =================================================================================================
 
 ACORDAR_A_CADA = 10.0
 """Segundos que um `recv` parado dura antes de conferir se a conexão já foi encerrada por outro."""
@@ -363,6 +82,9 @@ MULTIDAO = 8
 
 ENCERRAR_EM = 3.0
 """Segundos para que todos leiam `FIM:Servidor encerrado.` e fechem, ao encerrar."""
+
+PACIENCIA_COM_O_DISCO = 2.0
+"""Segundos sem gravar nada, ao encerrar, em que se desiste do que falta do registro."""
 
 # --- O que muda de um sistema para outro ----------------------------------------------------------
 
@@ -644,6 +366,18 @@ class Carteiro(threading.Thread):
             del self.atrasadas[conexao]
 
 
+FATOS: dict[type, Callable[[Filas, Participante, Comando], Efeito]] = {
+    Fim: lambda filas, eu, _: filas.encerrar(eu),
+    Consulta: lambda filas, eu, _: filas.consultar(eu),
+    Pausa: lambda filas, eu, _: filas.pausar(eu),
+    Volta: lambda filas, eu, _: filas.voltar(eu),
+    Transferencia: lambda filas, eu, pedido: filas.transferir(eu, pedido.departamento),
+    LinhaLonga: lambda filas, eu, _: filas.responder(eu, LONGA_DEMAIS),
+    Aviso: lambda filas, eu, aviso: filas.responder(eu, aviso),
+}
+"""O fato que cada comando de um participante conta às filas. O outro é a mensagem, que só passa."""
+
+
 class Atendimento(socketserver.BaseRequestHandler):
     """A vida de uma conexão, na thread dela: identifica-se, entra na fila, fala até sair."""
 
@@ -652,7 +386,7 @@ class Atendimento(socketserver.BaseRequestHandler):
 
     def setup(self) -> None:
         threading.current_thread().name = f"conexao-{next(self.server.numeros)}"
-        self.separador = SeparadorDeLinhas()
+        self.separador: SeparadorDeLinhas | None = None  # ainda não se leu nada
         self.linhas: list[str | None] = []  # chegaram e ainda não foram interpretadas
         self.request.configurar(self.server.prazo_envio)
 
@@ -677,26 +411,40 @@ class Atendimento(socketserver.BaseRequestHandler):
         return "{}:{}".format(*self.client_address)
 
     def identificar(self) -> None:
-        """TIPO, a senha se for o caso, NOME; depois, a fila.
+        """TIPO, a senha se for o caso, NOME, o departamento se houver; depois, a fila.
 
-        Levanta `ValueError` com o motivo da recusa, `TimeoutError` se uma das linhas demora mais que
-        o prazo, `EOFError` se o outro se vai.
+        O que a primeira linha já traz não é perguntado. Levanta `ValueError` com o motivo da recusa,
+        `TimeoutError` se uma das linhas demora mais que o prazo, `EOFError` se o outro se vai.
         """
-        eu = self.request
-        tipo = eu.formato.ler_entrada(self.proxima_linha()).tipo
-        if tipo is Tipo.ATENDENTE and self.server.senha is not None:
-            senha = self.perguntar("senha")
+        eu, servidor = self.request, self.server
+        primeira = self.proxima_linha()
+        entrada = eu.formato.ler_entrada(primeira)
+        tipo, departamentos = entrada.tipo, (SEM_DEPARTAMENTO,)
+        if entrada.departamento is not None:
+            departamentos = self.escolher(tipo, entrada.departamento)
+        if tipo is Tipo.ATENDENTE and servidor.senha is not None:
+            senha = self.perguntar("senha") if entrada.senha is None else entrada.senha
             # Tempo constante: quanto demora a recusa não diz quantas letras estavam certas.
-            if not hmac.compare_digest(senha.encode(), self.server.senha.encode()):
+            if not hmac.compare_digest(senha.encode(), servidor.senha.encode()):
                 raise ValueError("Senha incorreta.")
-        nome = validar_nome(self.perguntar("nome"))
+        nome = validar_nome(self.perguntar("nome") if entrada.nome is None else entrada.nome)
+        if servidor.filas.departamentos and entrada.departamento is None:
+            departamentos = self.escolher(tipo, self.perguntar("departamento", servidor.filas.departamentos))
         eu.limitar_leitura(None)
         threading.current_thread().name += f" {nome}"
-        log.info("%s (%s) conectou de %s.", nome, tipo.value, self.endereco, extra={"marca": "CONNECT"})
-        self.server.cumprir(self.server.filas.entrar(eu, tipo, nome), eu)
+        onde = ", ".join(filter(None, departamentos))
+        log.info(
+            "%s (%s) conectou de %s.%s",
+            *(nome, tipo.value, self.endereco, onde and f" Departamento: {onde}."),
+            extra={"marca": "CONNECT"},
+        )
+        servidor.cumprir(servidor.filas.entrar(eu, tipo, nome, departamentos), eu)
 
-    def perguntar(self, campo: str) -> str:
-        self.server.cumprir(self.server.filas.responder(self.request, Pergunta(campo)), self.request)
+    def escolher(self, tipo: Tipo, texto: str) -> tuple[str, ...]:
+        return escolher_departamentos(texto, self.server.filas.departamentos, varios=tipo is Tipo.ATENDENTE)
+
+    def perguntar(self, campo: str, opcoes: Sequence[str] = ()) -> str:
+        self.server.cumprir(self.server.filas.responder(self.request, Pergunta(campo, opcoes)), self.request)
         return self.request.formato.ler_resposta(campo, self.proxima_linha()).texto
 
     def proxima_linha(self) -> str | None:
@@ -710,6 +458,8 @@ class Atendimento(socketserver.BaseRequestHandler):
             dados = self.request.receber()
             if not dados:
                 raise EOFError
+            if self.separador is None:
+                self.request.formato, self.separador = formato_de(dados), SeparadorDeLinhas()
             self.linhas = self.separador.alimentar(dados)
         return self.linhas.pop(0)
 
@@ -719,14 +469,10 @@ class Atendimento(socketserver.BaseRequestHandler):
         linhas = self.linhas  # as que vieram no mesmo pedaço que o nome
         while True:
             for comando in eu.formato.ler_participante(linhas):
-                match comando:
-                    case Mensagem():
-                        if destino := filas.repassar_chat(eu, comando):
-                            servidor.despachar(destino, bloqueando=True)
-                    case Fim():
-                        servidor.cumprir(filas.encerrar(eu), eu)
-                    case LinhaLonga():
-                        servidor.cumprir(filas.responder(eu, LONGA_DEMAIS), eu)
+                if not isinstance(comando, Mensagem):
+                    servidor.cumprir(FATOS[type(comando)](filas, eu, comando), eu)
+                elif destino := filas.repassar_chat(eu, comando):
+                    servidor.despachar(destino, bloqueando=True)
             dados = eu.receber()
             if not dados:
                 return
@@ -737,8 +483,9 @@ class Servidor(socketserver.ThreadingTCPServer):
     """Aceita conexões e dá uma thread a cada uma; cumpre o que as filas mandam.
 
     `senha` é a dos atendentes, ou `None` se não há; os prazos são em segundos; `um_nucleo` deixa o
-    servidor recolher as suas threads a um núcleo, onde isso as faz andar mais depressa. `servir()` põe as
-    threads para rodar e `encerrar()` despede-se de todos.
+    servidor recolher as suas threads a um núcleo, onde isso as faz andar mais depressa; `departamentos`,
+    `devolver` e `ouvinte` são os das `Filas`. `servir()` põe as threads para rodar e `encerrar()`
+    despede-se de todos.
     """
 
     daemon_threads = True  # o padrão prende a saída do programa enquanto houver alguém conectado
@@ -755,11 +502,14 @@ class Servidor(socketserver.ThreadingTCPServer):
         prazo_envio: float = 10.0,
         senha: str | None = None,
         um_nucleo: bool = False,
+        departamentos: Sequence[str] = (),
+        devolver: bool = False,
+        ouvinte: Callable[[Acontecimento], None] | None = None,
     ) -> None:
         self.prazo_identificacao = prazo_identificacao
         self.prazo_envio = prazo_envio
         self.senha = senha
-        self.filas = Filas(maximo)
+        self.filas = Filas(maximo, departamentos=departamentos, devolver=devolver, ouvinte=ouvinte)
         self.carteiro = Carteiro(self)
         self.numeros = itertools.count(1)  # das threads de conexão
         self.nucleos = nucleos_do_processo() if um_nucleo else []
@@ -896,7 +646,7 @@ class Servidor(socketserver.ThreadingTCPServer):
 # O programa.
 # =================================================================================================
 
-CORES = {"CONNECT": "verde", "MATCHMAKER": "ciano", "DISCONNECT": "amarelo", "RE-QUEUE": "azul", "ERRO": "vermelho"}
+CORES = {"CONNECT": "verde", "MATCHMAKER": "ciano", "DISCONNECT": "amarelo", "RE-QUEUE": "azul", "PAUSA": "azul", "ERRO": "vermelho"}
 
 
 class LogSemEspera(logging.handlers.QueueHandler):
@@ -978,6 +728,14 @@ def senha_valida(texto: str) -> str:
     return senha
 
 
+def departamentos_validos(texto: str) -> tuple[str, ...]:
+    """Um tipo de argumento: nomes de departamentos, separados por vírgulas."""
+    try:
+        return validar_departamentos(texto)
+    except ValueError as erro:
+        raise argparse.ArgumentTypeError(str(erro)) from None
+
+
 def main() -> int:
     """O comando `python servidor.py`: serve até Ctrl+C ou SIGTERM."""
     analisador = Analisador("Servidor da fila de atendimento: une clientes e atendentes para conversar.")
@@ -993,11 +751,19 @@ def main() -> int:
         tipo=senha_valida,
         mostrar_padrao=False,
     )
+    analisador.opcao("--departamentos", (), "nomes separados por vírgulas: cada um é uma fila", departamentos_validos, False)
+    analisador.chave("--devolver-a-fila", "o cliente de um atendente que cai volta para o início da fila")
+    analisador.opcao("--registro", None, "arquivo CSV em que se gravam as conversas")
     analisador.chave("--varios-nucleos", "deixa as threads se espalharem pelos núcleos (ver docs/desempenho.md)")
     opcoes = analisador.parse_args()
 
     threading.stack_size(512 * 1024)  # o padrão reserva 8 MiB de endereços para cada conexão
     permitir_descritores(opcoes.max_conexoes + 64)
+    try:
+        registro = Registro(opcoes.registro) if opcoes.registro else None
+    except OSError as erro:
+        print(f"Não foi possível gravar em {opcoes.registro}: {motivo(erro)}.", file=sys.stderr)
+        return 1
     try:
         servidor = Servidor(
             (opcoes.host, opcoes.porta),
@@ -1006,6 +772,9 @@ def main() -> int:
             prazo_envio=opcoes.prazo_envio,
             senha=opcoes.senha_atendentes,
             um_nucleo=not opcoes.varios_nucleos,
+            departamentos=opcoes.departamentos,
+            devolver=opcoes.devolver_a_fila,
+            ouvinte=registro and registro.ouvir,
         )
     except OSError as erro:
         print(f"Não foi possível iniciar: {motivo_de_nao_abrir(erro, opcoes.host, opcoes.porta)}", file=sys.stderr)
@@ -1015,13 +784,20 @@ def main() -> int:
     for sinal in (signal.SIGINT, signal.SIGTERM):
         signal.signal(sinal, lambda *_: parar.set())
     fila_de_log = iniciar_log()
+    if registro:
+        registro.iniciar()
     servidor.servir()
     anunciar(*servidor.server_address[:2])
     # Com prazo: numa espera sem fim há sistemas em que o sinal não chega a ser tratado.
     while not parar.wait(0.5):
-        pass
+        if registro:
+            registro.conferir()
     log.info("Encerrando.")
     servidor.encerrar()
+    if registro:
+        registro.encerrar(PACIENCIA_COM_O_DISCO)
+    for frase in servidor.filas.turno.resumo():
+        log.info(frase, extra={"marca": "TURNO"})
     # A saída padrão pode estar parada (um `| less`, um texto selecionado no console do Windows):
     # nem o resto do log nem o fim do interpretador, que a descarregaria, esperam por ela.
     escrevendo = threading.Thread(target=fila_de_log.join, daemon=True)

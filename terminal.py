@@ -15,10 +15,24 @@ import signal
 import sys
 import threading
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn, TextIO
 
-from protocolo import PORTA_PADRAO, Comando, Fim, Mensagem, validar_nome
+from protocolo import (
+    PORTA_PADRAO,
+    TODOS,
+    Comando,
+    Consulta,
+    Fim,
+    Mensagem,
+    Pausa,
+    Tipo,
+    Transferencia,
+    Volta,
+    escolher_departamentos,
+    limpar,
+    validar_nome,
+)
 
 try:
     import colorama
@@ -107,12 +121,23 @@ def nome_valido(texto: str) -> str:
         raise argparse.ArgumentTypeError(str(erro)) from None
 
 
-def analisador_de_conversa(descricao: str) -> Analisador:
-    """As opções de `cliente.py` e de `atendente.py`."""
+def departamento_escrito(texto: str) -> str:
+    """Um tipo de argumento: um departamento, que só o servidor sabe se existe."""
+    departamento = limpar(texto).strip()
+    if not departamento:
+        raise argparse.ArgumentTypeError("diga o nome de um departamento")
+    return departamento
+
+
+def analisador_de_conversa(descricao: str, departamento: str) -> Analisador:
+    """As opções de `cliente.py` e de `atendente.py`; `departamento` explica a opção desse nome."""
     analisador = Analisador(descricao)
     analisador.opcao("--host", "127.0.0.1", "endereço do servidor")
     analisador.opcao("--porta", PORTA_PADRAO, "porta do servidor", tipo=inteiro(1, 65535))
     analisador.opcao("--nome", None, "o seu nome; sem ele, o programa pergunta", tipo=nome_valido)
+    analisador.opcao("--departamento", None, departamento, tipo=departamento_escrito)
+    analisador.chave("--json", "fala com o servidor em JSON, e não em texto")
+    analisador.chave("--sem-som", "não toca o terminal quando uma conversa começa")
     return analisador
 
 
@@ -140,9 +165,18 @@ def colorir(texto: str, cor: str | None, cores: bool) -> str:
 
 PROMPT = "Sua mensagem: "
 
-COMANDOS = {
+# O que se digita, o que faz e o pedido que vai ao servidor.
+_PEDIDOS = {
+    "/fila": ("mostra como está a fila", Consulta),
+    "/encerrar": ("encerra a conversa", Fim),
+}
+_PEDIDOS_DO_ATENDENTE = {
+    "/pausa": ("deixa de receber clientes", Pausa),
+    "/volta": ("volta a receber clientes", Volta),
+    "/transferir": ("passa o cliente a outro departamento: /transferir Suporte", Transferencia),
+}
+_DA_PROPRIA_TELA = {
     "/ajuda": "mostra estes comandos",
-    "/encerrar": "encerra a conversa",
     "/sair": "encerra a conversa e fecha o programa",
     "//texto": "envia um texto que começa por /",
 }
@@ -158,11 +192,13 @@ class Tela:
     ou saída por pipe): sem prompt e sem cores, uma linha por mensagem.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tipo: Tipo, som: bool = True) -> None:
+        self._pedidos = _PEDIDOS | (_PEDIDOS_DO_ATENDENTE if tipo is Tipo.ATENDENTE else {})
         for fluxo in (sys.stdin, sys.stdout):
             fluxo.reconfigure(errors="replace")
         self.interativa = sys.stdin.isatty() and sys.stdout.isatty()
         self.cores = usar_cores(sys.stdout)
+        self.som = som and self.interativa
         self.saindo = False
         self.em_conversa = False
         self._conversa_acabou = threading.Event()
@@ -189,10 +225,14 @@ class Tela:
 
     # Para a thread de leitura.
 
-    def mostrar(self, texto: str, cor: str | None = None) -> None:
-        """Escreve `texto` numa linha sua; repõe o prompt e o que estava sendo digitado."""
+    def mostrar(self, texto: str, cor: str | None = None, tocar: bool = False) -> None:
+        """Escreve `texto` numa linha sua; repõe o prompt e o que estava sendo digitado.
+
+        `tocar` chama quem está longe da tela, com o toque do terminal (BEL).
+        """
+        colorido = "\n".join(colorir(linha, cor, self.cores) for linha in texto.split("\n"))
         with self._trava:
-            self._pendentes.append("\n".join(colorir(linha, cor, self.cores) for linha in texto.split("\n")))
+            self._pendentes.append("\a" * (tocar and self.som) + colorido)
             if not (self._digitando and self._por_sinal):
                 self._escrever_pendentes(por_cima=self._digitando)
         # Um sinal que chega entre duas teclas pode não ser notado: repete até que seja.
@@ -266,28 +306,60 @@ class Tela:
         comando, texto = linha.strip(), linha
         if not comando:
             return None
-        if comando == "/ajuda":
-            self.mostrar("\n".join(f"  {nome:10} {efeito}" for nome, efeito in COMANDOS.items()), "ciano")
-            return None
-        if comando == "/encerrar":
-            return Fim()
         if comando.startswith("//"):
             texto = comando[1:]
         elif comando.startswith("/"):
-            self.mostrar(f"Comando desconhecido: {comando.split()[0]} (veja /ajuda; // envia um texto com /).", "amarelo")
-            return None
+            return self._pedido(comando)
         # Um texto colado pode ter várias linhas; no fio, cada uma é uma mensagem.
         return Mensagem(nome, [parte for parte in texto.splitlines() if parte.strip()])
+
+    def _pedido(self, comando: str) -> Comando | None:
+        """O pedido que um `/comando` faz ao servidor, ou `None` se é só com a tela."""
+        palavra, _, argumento = comando.partition(" ")
+        efeito, pedido = self._pedidos.get(palavra, (None, None))
+        if comando == "/ajuda":
+            ajuda = {nome: efeito for nome, (efeito, _) in self._pedidos.items()} | _DA_PROPRIA_TELA
+            self.mostrar("\n".join(f"  {nome:12} {efeito}" for nome, efeito in ajuda.items()), "ciano")
+        elif pedido is Transferencia and argumento:
+            return Transferencia(argumento.strip())
+        elif pedido is Transferencia:
+            self.mostrar(f"({palavra} {efeito})", "amarelo")
+        elif pedido and not argumento:
+            return pedido()
+        else:
+            self.mostrar(f"Comando desconhecido: {palavra} (veja /ajuda; // envia um texto com /).", "amarelo")
+        return None
 
     def perguntar(self, pergunta: str) -> str:
         """Uma pergunta de antes da conversa, quando só a thread principal escreve."""
         return input(pergunta if self.interativa else "")
 
     def perguntar_nome(self, pergunta: str) -> str:
-        """Pergunta até ter um nome válido; por pipe, a primeira resposta vale, ou `ValueError`."""
+        """Pergunta até ter um nome válido."""
+        return self._perguntar_ate(pergunta, validar_nome)
+
+    def perguntar_departamento(self, opcoes: Sequence[str], varios: bool) -> str:
+        """Pergunta até ter um departamento de `opcoes`; se `varios`, valem também alguns deles, ou todos.
+
+        Vale o nome ou o número. Devolve o que responder ao servidor.
+        """
+
+        def escolher(texto: str) -> str:
+            nomes = [_na_lista(item.strip(), opcoes) for item in texto.split(",")]
+            if varios and nomes == [""]:
+                return TODOS
+            return ",".join(escolher_departamentos(",".join(nomes), opcoes, varios))
+
+        if self.interativa:
+            self.mostrar("\n".join(f"  {numero}. {nome}" for numero, nome in enumerate(opcoes, start=1)), "ciano")
+        quantos = "Departamentos (números ou nomes, com vírgulas; Enter para todos): " if varios else "Departamento (número ou nome): "
+        return self._perguntar_ate(quantos, escolher)
+
+    def _perguntar_ate(self, pergunta: str, converter: Callable[[str], str]) -> str:
+        """Pergunta até a resposta servir; por pipe, a primeira vale, ou `ValueError`."""
         while True:
             try:
-                return validar_nome(self.perguntar(pergunta))
+                return converter(self.perguntar(pergunta))
             except ValueError as erro:
                 if not self.interativa:
                     raise
@@ -364,7 +436,7 @@ class Tela:
         if largura < colunas:
             # O cursor pode estar no meio da linha, e só o terminal sabe onde: ele o guarda e o
             # repõe tantas linhas abaixo quantas o texto ocupou.
-            partes = _CORES_ANSI.sub("", texto).split("\n")
+            partes = _SEM_LARGURA.sub("", texto).split("\n")
             desceu = sum(max(1, -(-_largura(parte, colunas) // colunas)) for parte in partes)
             return f"\x1b7{refeita}\x1b8\x1b[{desceu}B"
         # No fim exato de uma linha da tela o terminal adia a passagem à seguinte; o readline, não.
@@ -398,7 +470,13 @@ class Tela:
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
 
-_CORES_ANSI = re.compile(r"\x1b\[\d*m")
+_SEM_LARGURA = re.compile(r"\x1b\[\d*m|\a")  # cores e toque
+
+
+def _na_lista(item: str, opcoes: Sequence[str]) -> str:
+    """O nome que está na lista com o número `item`, se não for ele mesmo um nome."""
+    nomes = {str(numero): nome for numero, nome in enumerate(opcoes, start=1)}
+    return item if item.casefold() in map(str.casefold, opcoes) else nomes.get(item, item)
 
 
 def _linha_digitada() -> str:

@@ -1,15 +1,16 @@
 """As filas sem rede: um exemplo para cada frase da especificação, e todas as ordens de um cenário pequeno."""
 
 import contextlib
+import itertools
 import operator
 import pickle
-from collections import deque
+from collections import Counter, deque
 
 import pytest
 
-import servidor
+import filas as modulo
+from filas import CAIXA_CHEIA, LONGA_DEMAIS, MAXIMO_GUARDADO, Efeito, Fase, Filas, Participante
 from protocolo import Aviso, Conectado, Fila, Fim, Mensagem, Pergunta, SeparadorDeLinhas, Texto, Tipo
-from servidor import CAIXA_CHEIA, LONGA_DEMAIS, MAXIMO_GUARDADO, Efeito, Fase, Filas, Participante
 
 CLIENTE, ATENDENTE = Tipo.CLIENTE, Tipo.ATENDENTE
 
@@ -442,12 +443,15 @@ def test_registros_do_log(recepcao):
 # =================================================================================================
 # Todas as ordens de um cenário pequeno.
 #
-# Três clientes, três atendentes e um explorador que, em cada situação alcançável, experimenta cada
-# fato possível. As histórias são infinitas, mas as situações não: duas histórias que levam à mesma
-# têm o mesmo futuro, e basta seguir a mais curta. Depois de cada fato conferem-se os invariantes, e
-# não só por dentro das filas: cada ator lê as suas linhas, como se viessem da rede, e o que sabe vem
-# só delas.
+# Um punhado de clientes e atendentes e um explorador que, em cada situação alcançável, experimenta
+# cada fato possível. As histórias são infinitas, mas as situações não: duas histórias que levam à
+# mesma têm o mesmo futuro, e basta seguir a mais curta. Depois de cada fato conferem-se os
+# invariantes, e não só por dentro das filas: cada ator lê as suas linhas, como se viessem da rede, e
+# o que sabe vem só delas.
 # =================================================================================================
+
+# Os avisos que mudam onde se está; os outros só informam.
+MUDANCAS = {"Você foi transferido": "transferido", "O atendente": "devolvido", "Você está em pausa.": "em-pausa"}
 
 # O que cada um pode ler, e onde passa a estar depois.
 GRAMATICA = {
@@ -459,16 +463,26 @@ GRAMATICA = {
         ("fila", Conectado): "conversa",
         ("fila", Fim): "fim",
         ("conversa", Mensagem): "conversa",
+        ("conversa", Aviso): "conversa",
         ("conversa", Fim): "fim",
+        ("conversa", "transferido"): "fora",  # e logo depois, no mesmo fato, outra vez na fila ou em conversa
+        ("conversa", "devolvido"): "fora",  # idem
     },
     ATENDENTE: {
         ("fora", Fila): "fila",
         ("fora", Conectado): "conversa",
+        ("fora", "em-pausa"): "pausa",
         ("fila", Aviso): "fila",
+        ("fila", "em-pausa"): "pausa",
         ("fila", Conectado): "conversa",
         ("fila", Fim): "fim",
         ("conversa", Mensagem): "conversa",
-        ("conversa", Fim): "fora",  # e logo depois, no mesmo fato, outra vez na fila ou com outro cliente
+        ("conversa", Aviso): "conversa",
+        ("conversa", Fim): "fora",  # e logo depois, no mesmo fato, na fila, em pausa ou com outro cliente
+        ("pausa", Aviso): "pausa",
+        ("pausa", Fila): "fila",
+        ("pausa", Conectado): "conversa",
+        ("pausa", Fim): "fim",
     },
 }
 
@@ -476,37 +490,54 @@ GRAMATICA = {
 class Ator(Participante):
     """Um participante que lê o que lhe mandam, confere a gramática e lembra o que ouviu."""
 
-    def __init__(self, tipo, nome):
+    def __init__(self, tipo, nome, departamentos, ouvidas):
         super().__init__()
-        self.tipo, self.nome = tipo, nome
+        self.tipo, self.nome, self.departamentos = tipo, nome, departamentos
+        self.ouvidas = ouvidas  # (cliente da conversa, quem, qual): de todos, na ordem em que se ouviram
         # O que sabe, e só pelo que leu:
         self.onde = "fora"
         self.com = None  # o nome de quem conversa com ele
         self.posicao = None
-        self.ditas = []  # (conversa, quem, qual), sem as recusadas; uma conversa tem o nome do seu cliente
-        self.ouvidas = []  # idem
-        self.chegada = 0  # o número do fato que o pôs na fila da última vez
+        self.ditas = []  # como as ouvidas, mas só as suas
+        self.na_espera = []  # ditas na fila: só serão ouvidas se houver conversa
+        self.faladas = 0
+        self.chegada = 0  # o número do fato que o pôs na fila; negativo, se foi na frente dela
 
     @property
     def conversa(self):
         return self.nome if self.tipo is CLIENTE else self.com
 
+    def falar(self):
+        """Diz algo, e devolve o quê."""
+        self.faladas += 1
+        if self.onde != "fim":
+            onde_fica = self.na_espera if self.tipo is CLIENTE and self.onde == "fila" else self.ditas
+            onde_fica.append((self.conversa, self.nome, str(self.faladas)))
+        return str(self.faladas)
+
     def ler(self, comando, agora):
-        passo = self.onde, type(comando)
+        mudanca = isinstance(comando, Aviso) and next(filter(comando.mensagem.startswith, MUDANCAS), None)
+        passo = self.onde, MUDANCAS[mudanca] if mudanca else type(comando)
         assert passo in GRAMATICA[self.tipo], f"gramática: {self.nome}, em {self.onde}, leu {comando}"
+        if self.onde == "pausa" and not isinstance(comando, Aviso):
+            self.chegada = agora
         self.onde = GRAMATICA[self.tipo][passo]
         match comando:
             case Fila(posicao):
                 assert (posicao is None) == (self.tipo is ATENDENTE), f"gramática: {self.nome} leu {comando}"
-                assert self.posicao is None or posicao < self.posicao, f"posição: {self.nome} não avançou"
+                assert posicao is None or posicao != self.posicao, f"posição: {self.nome} já sabia a sua"
                 self.posicao = posicao
             case Conectado(nome):
-                self.com = nome
+                self.com, self.posicao = nome, None
+                self.ditas += self.na_espera
+                self.na_espera = []
             case Mensagem(nome, (texto,)):
                 assert nome == self.com, f"conversa: {self.nome}, que está com {self.com}, ouviu {nome}"
                 self.ouvidas.append((self.conversa, nome, texto))
             case Aviso(motivo) if "não foi" in motivo:
-                del self.ditas[-1:]
+                del (self.na_espera if self.tipo is CLIENTE else self.ditas)[-1:]
+            case Aviso() if self.onde == "fora":
+                self.chegada = -agora
             case Fim() if self.tipo is ATENDENTE:
                 self.chegada = agora
 
@@ -514,53 +545,70 @@ class Ator(Participante):
 class Mundo:
     """As filas, os atores e a história que os trouxe até aqui."""
 
-    def __init__(self, filas):
+    def __init__(self, filas, clientes, atendentes):
         self.filas = filas
         self.filas.trava = contextlib.nullcontext()  # há uma thread só, e uma trava não se copia
-        self.clientes = [Ator(CLIENTE, nome) for nome in ("Caio", "Ciro", "Cora")]
-        self.atendentes = [Ator(ATENDENTE, nome) for nome in ("Alan", "Alba", "Ana")]
+        self.ouvidas = []
+        self.clientes = [Ator(CLIENTE, nome, onde, self.ouvidas) for nome, onde in clientes.items()]
+        self.atendentes = [Ator(ATENDENTE, nome, onde, self.ouvidas) for nome, onde in atendentes.items()]
         self.atores = self.clientes + self.atendentes
         self.historia = []
 
     def fatos_possiveis(self):
-        """Os (fato, número do ator) que podem acontecer agora, também os tardios de quem já saiu."""
-        # Os que ainda não entraram só diferem no nome: basta que entre o primeiro de cada tipo.
-        for grupo in self.clientes, self.atendentes:
-            de_fora = [ator for ator in grupo if ator.onde == "fora"]
-            yield from (("entrar", self.atores.index(ator)) for ator in de_fora[:1])
+        """Os (fato, número do ator, ...) que podem acontecer agora, também os tardios de quem já saiu."""
+        # Dos que ainda não entraram e só diferem no nome, basta que entre o primeiro.
+        de_fora = {}
         for numero, ator in enumerate(self.atores):
-            if ator.onde != "fora":
-                yield from (("falar", numero), ("encerrar", numero), ("sair", numero))
+            if not ator.chegada:
+                de_fora.setdefault((ator.tipo, ator.departamentos), numero)
+        yield from (("entrar", numero) for numero in de_fora.values())
+        for numero, ator in enumerate(self.atores):
+            if ator.onde == "fora":
+                continue
+            yield from (("falar", numero), ("encerrar", numero), ("sair", numero))
+            if self.filas.departamentos:
+                yield from (("consultar", numero), ("pausar", numero), ("voltar", numero))
+                yield from (("transferir", numero, nome) for nome in self.filas.departamentos)
         yield ("publicar_posicoes",)
 
-    def acontece(self, fato, *numero):
+    def acontece(self, fato, *args):
         """Um fato; depois dele cada um lê tudo o que tem por ler, e os invariantes são conferidos."""
-        ator = [self.atores[indice] for indice in numero]  # um só, ou nenhum
-        antes, tardio = self.resumo(), any(cada.onde == "fim" for cada in ator)
-        self.historia.append(" ".join([fato, *(cada.nome for cada in ator)]))
-        destinos = getattr(self, fato)(*ator)
-        for cada in self.atores:
+        if args:
+            args = self.atores[args[0]], *args[1:]
+        antes, tardio = self.resumo(), any(cada.onde == "fim" for cada in args[:1])
+        self.historia.append(" ".join([fato, *(getattr(cada, "nome", cada) for cada in args)]))
+        destinos = getattr(self, fato)(*args)
+        conectados = []
+        for cada in [ator for ator in self.atores if ator.caixa]:
             dados, _ = self.filas.recolher(cada)
             comandos = Texto().ler_servidor(SeparadorDeLinhas().alimentar(dados))
             assert len(comandos) == dados.count(b"\n"), f"gramática: {cada.nome} não entendeu {dados}"
-            assert not comandos or cada in destinos, f"entrega: ninguém foi entregar a {cada.nome} o que há na caixa"
-            assert [*map(type, comandos)] != [Fila, Conectado], f"gramática: {cada.nome} não foi conectado direto"
+            assert cada in destinos, f"entrega: ninguém foi entregar a {cada.nome} o que há na caixa"
+            tipos = [*map(type, comandos)]
+            assert [Fila, Conectado] not in [*map(list, zip(tipos, tipos[1:]))], f"gramática: {cada.nome} esperou à toa"
             for comando in comandos:
                 cada.ler(comando, agora=len(self.historia))
+            conectados += [cada] * (Conectado in tipos)
         assert not tardio or self.resumo() == antes, "retirados: quem já saiu mudou algo"
         for conferir in INVARIANTES:
             conferir(self)
+        for cada in conectados:
+            self.conferir_a_vez(cada)
+
+    def conferir_a_vez(self, ator):
+        """De quem poderia ter formado par no lugar de `ator`, ninguém esperava há mais tempo."""
+        par = self.filas.user_states[ator].par
+        fila = self.filas.fila_clientes if ator.tipo is CLIENTE else self.filas.fila_atendentes
+        servem = [outro for outro in fila if se_servem(outro, par)]
+        assert all(ator.chegada < outro.chegada for outro in servem), f"ordem: {ator.nome} passou à frente"
 
     def entrar(self, ator):
         ator.chegada = len(self.historia)
         self.filas.admitir(ator)
-        return self.filas.entrar(ator, ator.tipo, ator.nome).destinos
+        return self.filas.entrar(ator, ator.tipo, ator.nome, ator.departamentos).destinos
 
     def falar(self, ator):
-        qual = str(len(ator.ditas) + 1)
-        if ator.onde != "fim":
-            ator.ditas.append((ator.conversa, ator.nome, qual))
-        return [self.filas.repassar_chat(ator, Mensagem(ator.nome, [qual]))]
+        return [self.filas.repassar_chat(ator, Mensagem(ator.nome, [ator.falar()]))]
 
     def encerrar(self, ator):
         return self.filas.encerrar(ator).destinos
@@ -568,6 +616,18 @@ class Mundo:
     def sair(self, ator):
         ator.onde = "fim"  # não lê mais nada
         return self.filas.sair(ator).destinos
+
+    def consultar(self, ator):
+        return self.filas.consultar(ator).destinos
+
+    def pausar(self, ator):
+        return self.filas.pausar(ator).destinos
+
+    def voltar(self, ator):
+        return self.filas.voltar(ator).destinos
+
+    def transferir(self, ator, departamento):
+        return self.filas.transferir(ator, departamento).destinos
 
     def publicar_posicoes(self):
         return self.filas.publicar_posicoes().destinos
@@ -581,7 +641,13 @@ class Mundo:
         estado = self.filas.user_states.get(ator)
         if estado is None:
             return ator.onde
-        return ator.com if estado.par else (ator.posicao, len(estado.guardadas))
+        onde = ator.com if estado.par else (ator.posicao, len(estado.guardadas))
+        return onde, estado.quer_pausa, ator.departamentos
+
+
+def se_servem(um, outro):
+    """O departamento do cliente é um dos do atendente."""
+    return bool({*um.departamentos} & {*outro.departamentos})
 
 
 # --- Os invariantes, verdadeiros depois de cada fato --------------------------------------------
@@ -596,36 +662,38 @@ def ninguem_em_dois_lugares(mundo):
 
 
 def estados_e_listas_concordam(mundo):
-    """Está na fila do seu tipo quem tem a fase de fila, e ninguém mais."""
+    """Está na fila do seu tipo quem tem a fase de fila, e ninguém mais; online, quem não está em pausa."""
     filas = mundo.filas
     for tipo, fila in (CLIENTE, filas.fila_clientes), (ATENDENTE, filas.fila_atendentes):
         na_fase = {eu for eu, estado in filas.user_states.items() if estado.fase is Fase.FILA and eu.tipo is tipo}
         assert na_fase == set(fila), "estados: a fila e as fases não concordam"
+    atendentes = {eu: estado.fase for eu, estado in filas.user_states.items() if eu.tipo is ATENDENTE}
+    assert filas.online == {eu for eu, fase in atendentes.items() if fase is not Fase.PAUSA}, "estados: online"
 
 
 def pares_sao_de_um_cliente_e_um_atendente(mundo):
-    """Quem está em conversa tem par; o par é do outro tipo, e o par do par é ele."""
+    """Quem está em conversa tem par; o par é do outro tipo, serve, e o par do par é ele."""
     estados = mundo.filas.user_states
     for eu, estado in estados.items():
         assert (estado.fase is Fase.CONVERSA) == (estado.par is not None), f"pares: {eu} está em {estado.fase}"
         if estado.par:
             assert estado.par in estados, f"pares: {eu} conversa com quem já saiu"
             assert estados[estado.par].par is eu and estado.par.tipo is not eu.tipo, f"pares: o de {eu} não é recíproco"
+            assert estados[estado.par].conversa is estado.conversa, f"pares: a conversa de {eu} não é a do par"
+            assert se_servem(eu, estado.par), f"pares: o de {eu} não é do departamento"
 
 
 def ninguem_espera_a_toa(mundo):
-    """Nunca esperam ao mesmo tempo um cliente e um atendente."""
-    assert not (mundo.filas.fila_clientes and mundo.filas.fila_atendentes), "espera: há um par por formar"
+    """Nunca esperam ao mesmo tempo um cliente e um atendente que o poderia atender."""
+    pares = [se_servem(*par) for par in itertools.product(mundo.filas.fila_clientes, mundo.filas.fila_atendentes)]
+    assert not any(pares), "espera: há um par por formar"
 
 
-def quem_chega_antes_sai_antes(mundo):
-    """As filas estão na ordem de chegada, e quem conversa chegou antes de quem espera."""
-    filas = (mundo.clientes, mundo.filas.fila_clientes), (mundo.atendentes, mundo.filas.fila_atendentes)
-    for atores, fila in filas:
+def quem_chega_antes_esta_na_frente(mundo):
+    """As filas estão na ordem de chegada."""
+    for fila in mundo.filas.fila_clientes, mundo.filas.fila_atendentes:
         chegadas = [ator.chegada for ator in fila]
         assert chegadas == sorted(chegadas), "ordem: a fila não está na ordem de chegada"
-        atendidos = [ator.chegada for ator in atores if ator.onde == "conversa"]
-        assert all(antes < depois for antes in atendidos for depois in chegadas), "ordem: alguém passou à frente"
 
 
 def cada_um_sabe_onde_esta(mundo):
@@ -633,26 +701,31 @@ def cada_um_sabe_onde_esta(mundo):
     for ator in mundo.atores:
         estado = mundo.filas.user_states.get(ator)
         assert ator.retirado == (ator.onde == "fim"), f"retirados: {ator.nome} leu que está em {ator.onde}"
-        assert (estado is not None) == (ator.onde in ("fila", "conversa")), f"retirados: {ator.nome}, em {ator.onde}"
+        dentro = ator.onde in ("fila", "conversa", "pausa")
+        assert (estado is not None) == dentro, f"retirados: {ator.nome}, em {ator.onde}"
         if estado:
             assert estado.fase.name.lower() == ator.onde, f"fase: {ator.nome} leu que está em {ator.onde}"
             assert not estado.par or estado.par.nome == ator.com, f"fase: {ator.nome} leu que está com {ator.com}"
 
 
 def posicoes_sabidas_ou_por_publicar(mundo):
-    """Cada cliente que espera leu a sua posição, ou uma pior e há outra por publicar."""
-    for posicao, cliente in enumerate(mundo.filas.fila_clientes, start=1):
-        assert cliente.posicao >= posicao, f"posição: {cliente.nome} leu uma melhor do que a sua"
-        assert cliente.posicao == posicao or mundo.filas.posicoes_mudaram, f"posição: {cliente.nome} não lê a nova"
+    """Cada cliente que espera leu a sua posição no departamento, ou há outra por publicar."""
+    filas, quantos = mundo.filas, Counter()
+    for cliente in filas.fila_clientes:
+        quantos[cliente.departamentos] += 1
+        posicao = quantos[cliente.departamentos]
+        assert cliente.posicao == posicao or filas.posicoes_mudaram, f"posição: {cliente.nome} não lê a nova"
+        # Só quem volta à frente da fila faz recuar os outros.
+        assert cliente.posicao >= posicao or filas.devolver, f"posição: {cliente.nome} leu uma melhor do que a sua"
 
 
 def cada_mensagem_chega_uma_vez_e_na_ordem(mundo):
     """O que se disse numa conversa, ou à espera dela, é o que se ouviu: nem a mais, nem a menos, nem trocado."""
-    esperando = {ator.nome for ator in mundo.clientes if ator.com is None}
-    ditas = [dita for ator in mundo.atores for dita in ator.ditas if dita[0] not in esperando]
-    ouvidas = [ouvida for ator in mundo.atores for ouvida in ator.ouvidas]
+    for ator, estado in mundo.filas.user_states.items():
+        assert estado.guardadas == [qual for _, _, qual in ator.na_espera], f"mensagens: as guardadas de {ator.nome}"
+    ditas = [dita for ator in mundo.atores for dita in ator.ditas]
     de_quem = operator.itemgetter(0, 1)  # a ordem que importa é a de cada um em cada conversa, e `sorted` a mantém
-    assert sorted(ditas, key=de_quem) == sorted(ouvidas, key=de_quem), "mensagens: o dito não é o ouvido"
+    assert sorted(ditas, key=de_quem) == sorted(mundo.ouvidas, key=de_quem), "mensagens: o dito não é o ouvido"
 
 
 INVARIANTES = [
@@ -660,7 +733,7 @@ INVARIANTES = [
     estados_e_listas_concordam,
     pares_sao_de_um_cliente_e_um_atendente,
     ninguem_espera_a_toa,
-    quem_chega_antes_sai_antes,
+    quem_chega_antes_esta_na_frente,
     cada_um_sabe_onde_esta,
     posicoes_sabidas_ou_por_publicar,
     cada_mensagem_chega_uma_vez_e_na_ordem,
@@ -669,39 +742,62 @@ INVARIANTES = [
 # --- O explorador -------------------------------------------------------------------------------
 
 
-def explorar(filas):
+# O elenco de cada exploração: quem é cliente e quem é atendente, e de que departamentos.
+SEM_NADA = dict.fromkeys(("Caio", "Ciro", "Cora"), ("",)), dict.fromkeys(("Alan", "Alba", "Ana"), ("",))
+COM_TUDO = {"Caio": ("V",), "Cora": ("S",)}, {"Alan": ("V",), "Ana": ("V", "S")}
+
+
+def explorar(filas, elenco=SEM_NADA):
     """Experimenta todos os fatos em todas as situações; devolve quantas são e quantos fatos houve.
 
-    Em largura: a história do erro que levanta é das mais curtas que levam a ele.
+    Em largura: a história do erro que levanta é das mais curtas que levam a ele, a menos dos fatos
+    que não mudaram nada.
     """
-    inicio = Mundo(filas)
+    inicio = Mundo(filas, *elenco)
     vistas, fatos = {inicio.resumo()}, 0
     por_explorar = deque([pickle.dumps(inicio)])
     while por_explorar:
         foto = por_explorar.popleft()
-        for fato in list(pickle.loads(foto).fatos_possiveis()):
-            mundo = pickle.loads(foto)
+        mundo = pickle.loads(foto)
+        situacao = mundo.resumo()
+        for fato in list(mundo.fatos_possiveis()):
             try:
                 mundo.acontece(*fato)
             except Exception as erro:  # o de um invariante ou o das próprias filas
                 raise AssertionError(f"{erro}\nHistória: {', '.join(mundo.historia)}") from erro
             fatos += 1
-            if mundo.resumo() not in vistas:
-                vistas.add(mundo.resumo())
+            nova = mundo.resumo()
+            if nova == situacao:
+                continue  # o mesmo mundo serve para o fato seguinte
+            if nova not in vistas:
+                vistas.add(nova)
                 por_explorar.append(pickle.dumps(mundo))
+            mundo = pickle.loads(foto)
     return len(vistas), fatos
 
 
 @pytest.fixture
 def espera_curta(monkeypatch):
     """Duas mensagens guardadas em vez de vinte: o limite entra na exploração."""
-    monkeypatch.setattr(servidor, "MAXIMO_GUARDADO", 2)
+    monkeypatch.setattr(modulo, "MAXIMO_GUARDADO", 2)
 
 
 def test_todas_as_ordens(espera_curta):
     """Nenhuma ordem de entradas, falas, pedidos de fim e saídas quebra um invariante."""
     situacoes, fatos = explorar(Filas())
     assert situacoes > 500 and fatos > 10 * situacoes
+
+
+@pytest.fixture
+def so_uma_guardada(monkeypatch):
+    """Com mais atores e mais fatos, uma mensagem guardada basta."""
+    monkeypatch.setattr(modulo, "MAXIMO_GUARDADO", 1)
+
+
+def test_todas_as_ordens_com_tudo_ligado(so_uma_guardada):
+    """O mesmo com departamentos, pausas, transferências e a devolução do cliente de quem cai."""
+    situacoes, fatos = explorar(Filas(departamentos=("V", "S"), devolver=True), COM_TUDO)
+    assert situacoes > 1000 and fatos > 20 * situacoes
 
 
 # --- Erros plantados: o explorador os acha? -----------------------------------------------------
@@ -721,8 +817,8 @@ class AtendenteVoltaNaFrente(Filas):
 
 
 class ClienteDuasVezesNaFila(Filas):
-    def entrar(self, eu, tipo, nome):
-        efeito = super().entrar(eu, tipo, nome)
+    def entrar(self, eu, tipo, nome, onde):
+        efeito = super().entrar(eu, tipo, nome, onde)
         self.fila_clientes += [cliente for cliente in self.fila_clientes if cliente is eu]
         return efeito
 
@@ -780,10 +876,10 @@ class EscreveAQuemSaiu(Filas):
 
 
 class FilaAntesDoConectado(Filas):
-    def entrar(self, eu, tipo, nome):
+    def entrar(self, eu, tipo, nome, onde):
         if tipo is ATENDENTE and self.fila_clientes:
             self._dizer(eu, Fila(None))
-        return super().entrar(eu, tipo, nome)
+        return super().entrar(eu, tipo, nome, onde)
 
 
 # o erro plantado: a primeira palavra da queixa
@@ -801,6 +897,126 @@ PLANTADOS = {
     EscreveAQuemSaiu: "gramática",
     FilaAntesDoConectado: "gramática",
 }
+
+
+class QualquerAtendenteServe(Filas):
+    def _par_possivel(self):
+        return (self.fila_clientes[0], self.fila_atendentes[0]) if self.fila_clientes and self.fila_atendentes else None
+
+
+class SoOlhaOPrimeiroDaFila(Filas):
+    def _par_possivel(self):
+        par = super()._par_possivel()
+        return par if par and par[0] is self.fila_clientes[0] else None
+
+
+class AtendenteMaisNovoPrimeiro(Filas):
+    def _par_possivel(self):
+        par = super()._par_possivel()
+        servem = [cada for cada in self.fila_atendentes if par and par[0].departamentos[0] in cada.departamentos]
+        return (par[0], servem[-1]) if par else None
+
+
+class TransferidoVaiParaOFim(Filas):
+    def _enfileirar(self, efeito, *chegaram, na_frente=False):
+        super()._enfileirar(efeito, *chegaram)
+
+
+class TransferidoFicaOndeEstava(Filas):
+    def transferir(self, eu, departamento):
+        cliente = self.user_states[eu].par if eu in self.user_states else None
+        antes = cliente and cliente.departamentos
+        efeito = super().transferir(eu, departamento)
+        if cliente in self.fila_clientes:
+            cliente.departamentos = antes
+        return efeito
+
+
+class NaoAvisaDeQuemPassouAFrente(Filas):
+    def _enfileirar(self, efeito, *chegaram, na_frente=False):
+        mudaram = self.posicoes_mudaram
+        super()._enfileirar(efeito, *chegaram, na_frente=na_frente)
+        self.posicoes_mudaram = mudaram
+
+
+class ContaAFilaDeTodos(Filas):
+    def _fila_de(self, departamentos):
+        return self.fila_clientes
+
+
+class EmPausaContinuaNaFila(Filas):
+    def pausar(self, eu):
+        antes = self.fila_atendentes.copy()
+        efeito = super().pausar(eu)
+        self.fila_atendentes = antes
+        return efeito
+
+
+class EsqueceAPausaPedida(Filas):
+    def _acabar_para(self, efeito, eu, motivo):
+        if eu in self.user_states and self.user_states[eu].quer_pausa:
+            self.user_states[eu].quer_pausa = False
+            self._dizer(eu, Aviso("Você está em pausa."))
+        super()._acabar_para(efeito, eu, motivo)
+
+
+class EmPausaContinuaOnline(Filas):
+    def _comecar_pausa(self, efeito, atendente):
+        texto = super()._comecar_pausa(efeito, atendente)
+        self.online.add(atendente)
+        return texto
+
+
+class VoltaNaFrente(Filas):
+    def voltar(self, eu):
+        efeito = super().voltar(eu)
+        self.fila_atendentes[:0] = [self.fila_atendentes.pop()] if eu in self.fila_atendentes else []
+        return efeito
+
+
+class EntregaDuasVezesAsGuardadas(Filas):
+    def tentar_formar_par(self, efeito):
+        par = self._par_possivel()
+        guardadas = par and list(self.user_states[par[0]].guardadas)
+        formou = super().tentar_formar_par(efeito)
+        if formou:
+            self.user_states[par[0]].guardadas = guardadas
+        return formou
+
+
+class EsqueceDeDevolver(Filas):
+    def sair(self, eu):
+        par = self.user_states[eu].par if eu in self.user_states else None
+        efeito = super().sair(eu)
+        if par in self.fila_clientes:
+            self.fila_clientes.remove(par)
+        return efeito
+
+
+PLANTADOS_COM_TUDO = {
+    QualquerAtendenteServe: "pares",
+    SoOlhaOPrimeiroDaFila: "espera",
+    AtendenteMaisNovoPrimeiro: "ordem",
+    TransferidoVaiParaOFim: "ordem",
+    TransferidoFicaOndeEstava: "",
+    NaoAvisaDeQuemPassouAFrente: "posição",
+    ContaAFilaDeTodos: "posição",
+    EmPausaContinuaNaFila: "estados",
+    EsqueceAPausaPedida: "gramática",
+    EmPausaContinuaOnline: "estados",
+    VoltaNaFrente: "ordem",
+    EntregaDuasVezesAsGuardadas: "mensagens",
+    EsqueceDeDevolver: "estados",
+}
+
+
+@pytest.mark.parametrize(
+    "filas, queixa", PLANTADOS_COM_TUDO.items(), ids=[filas.__name__ for filas in PLANTADOS_COM_TUDO]
+)
+def test_erro_plantado_com_tudo_ligado(so_uma_guardada, filas, queixa):
+    """O explorador também encontra os erros que só as extensões permitem."""
+    with pytest.raises(AssertionError, match=rf"(?s)^{queixa}.*\nHistória: entrar "):
+        explorar(filas(departamentos=("V", "S"), devolver=True), COM_TUDO)
 
 
 @pytest.mark.parametrize("filas, queixa", PLANTADOS.items(), ids=[filas.__name__ for filas in PLANTADOS])

@@ -1,0 +1,263 @@
+"""O registro das conversas: um CSV a que o servidor acrescenta uma linha para cada mensagem entregue.
+
+Só ouve: as filas lhe contam cada acontecimento, e ele não conhece nem filas nem sockets. O caminho de uma linha é
+
+    ouvir (a thread que falou, com a trava na mão)  ->  espera, na memória  ->  thread "registro"  ->  arquivo
+
+e por isso quem conversa nunca espera pelo disco, nem quando ele para ou enche.
+"""
+
+import codecs
+import csv
+import errno
+import functools
+import io
+import logging
+import os
+import secrets
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterator
+from datetime import datetime
+
+from filas import Acontecimento
+
+log = logging.getLogger("fila")
+_NO_LOG = {"marca": "REGISTRO"}
+
+CABECALHO = b"momento,conversa,departamento,evento,de,para,texto\n"
+
+MAXIMO_A_ESPERA = 64 * 1024 * 1024
+"""Bytes de linhas por gravar. Só o alcança um disco parado: horas de conversa de uma equipe inteira."""
+
+BYTES_POR_LINHA = 320
+"""O que uma linha à espera ocupa além do texto: o acontecimento e a sua parte na conversa."""
+
+GRAVAR_A_CADA = 0.25
+"""Segundos. Ninguém acorda a thread: uma troca de thread por mensagem custaria mais do que gravá-la."""
+
+LOTE = 64 * 1024
+"""Caracteres gravados de uma vez: poucas chamadas ao sistema, e um disco lento ainda mostra progresso."""
+
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+"""Começos de célula que uma planilha executaria."""
+
+MOTIVOS = {
+    "ENOSPC": "disco cheio",
+    "EDQUOT": "cota de disco esgotada",
+    "EFBIG": "o arquivo chegou ao tamanho máximo",
+    "EACCES": "sem permissão",
+    "EPERM": "sem permissão",
+    "EROFS": "o disco é só para leitura",
+    "EIO": "defeito no disco",
+    "EISDIR": "é uma pasta",
+    "ENOENT": "a pasta não existe",
+    "ENOTDIR": "a pasta não existe",
+}
+"""Pelo nome, e não pelo número: nem todo sistema tem todos."""
+
+
+class Registro:
+    """O arquivo de registro e a thread que o grava.
+
+    Uma ordem só: `iniciar`, os `ouvir` e `conferir` que houver, `encerrar`. A memória é limitada a
+    `MAXIMO_A_ESPERA`: o que passar disso é descartado, e o log diz quantas linhas.
+    """
+
+    def __init__(self, caminho: str) -> None:
+        """Abre ou cria o arquivo, e o deixa pronto para receber linhas; `OSError` se não dá."""
+        self.caminho = caminho
+        self.execucao = f"{datetime.now():%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"  # única, e não parece fórmula
+        # Sem outra trava: o que muda é escrito por uma thread só, e as outras apenas o leem. Escreve quem
+        # ouve, e é um por vez:
+        self._entraram = 0  # bytes, desde o começo
+        self._descartadas = 0  # linhas, desde o começo
+        # Escreve a thread do registro:
+        self._sairam = 0  # bytes, desde o começo: a diferença é o que está à espera
+        self._lote = b""  # as linhas que está gravando, a partir de onde parou
+        self._falhou = False  # a última tentativa
+        # Escreve quem chama `conferir`:
+        self._ditas = 0  # as descartadas que já estão no log
+        # Escrevem as duas: quem ouve põe numa ponta, a thread tira da outra, e cada operação é atômica.
+        self._espera: deque[tuple[int, Acontecimento]] = deque()  # com os bytes de cada um
+        self._acabar = threading.Event()
+        self._desistir = threading.Event()
+        self._thread = threading.Thread(target=self._rodar, name="registro", daemon=True)
+        self.arquivo = open(caminho, "a+b", buffering=0, opener=_so_para_o_dono)
+        try:
+            self._lote = _consertar(self.arquivo)
+            self._gravar_lote()
+        except OSError:
+            self.arquivo.close()
+            raise
+
+    def iniciar(self) -> None:
+        """Põe a thread para rodar."""
+        self._thread.start()
+
+    def ouvir(self, acontecimento: Acontecimento) -> None:
+        """Guarda um acontecimento, que já não muda, até que a thread o grave. Os textos vêm sem controles.
+
+        Só mexe em memória e nunca bloqueia. Exige a trava das filas: um de cada vez, na ordem dos fatos.
+        """
+        textos = acontecimento.textos
+        tamanho = BYTES_POR_LINHA * len(textos) + sum(map(sys.getsizeof, textos))
+        if self._entraram - self._sairam + tamanho > MAXIMO_A_ESPERA:
+            self._descartadas += len(textos)
+            return
+        self._entraram += tamanho
+        self._espera.append((tamanho, acontecimento))
+
+    def conferir(self) -> None:
+        """Diz no log quantas linhas foram descartadas desde a última vez.
+
+        É de outra thread que se chama: a do registro pode estar presa no disco, e não poder dizê-lo.
+        """
+        descartadas = self._descartadas
+        if descartadas > self._ditas:
+            novas, self._ditas = descartadas - self._ditas, descartadas
+            texto = "A espera para gravar em %s está cheia. Linhas descartadas: %d."
+            log.error(texto, self.caminho, novas, extra=_NO_LOG)
+
+    def encerrar(self, paciencia: float) -> None:
+        """Grava o que falta, demore o que demorar; desiste se o disco passar `paciencia` segundos sem progresso.
+
+        Chama-se quando ninguém mais tem o que contar. O que ficou por gravar é dito no log.
+        """
+        self._acabar.set()
+        visto = None
+        while self._thread.is_alive() and visto != self._progresso():
+            visto = self._progresso()
+            self._thread.join(paciencia)
+        self._desistir.set()
+        self.conferir()
+        faltam = self._lote.count(b"\n") + sum(len(aconteceu.textos) for _, aconteceu in self._espera.copy())
+        if faltam:
+            log.error("O registro em %s ficou incompleto. Linhas por gravar: %d.", self.caminho, faltam, extra=_NO_LOG)
+
+    def _progresso(self) -> tuple[int, int]:
+        """Um valor que muda a cada byte gravado."""
+        return self._sairam, len(self._lote)
+
+    # A thread do registro.
+
+    def _rodar(self) -> None:
+        while not self._desistir.is_set():
+            acabando = self._acabar.wait(GRAVAR_A_CADA)  # antes de esvaziar: então já entrou tudo
+            if not self._esvaziar():
+                self._desistir.wait(GRAVAR_A_CADA)
+            elif acabando:
+                break
+        try:
+            self.arquivo.close()
+        except OSError as erro:  # há discos de rede que só aqui dizem que estavam cheios
+            log.error("Pode faltar o fim de %s: %s.", self.caminho, motivo(erro), extra=_NO_LOG)
+
+    def _esvaziar(self) -> bool:
+        """Grava tudo o que espera; `False` se o disco não deixou. Diz no log quando falha e quando volta."""
+        try:
+            while self._lote or self._espera:
+                if not self._lote:
+                    self._montar_lote()
+                self._gravar_lote()
+        except OSError as erro:
+            if not self._falhou:  # uma vez, e não a cada tentativa
+                texto = "Não foi possível gravar em %s: %s. As conversas continuam; o registro tenta de novo."
+                log.error(texto, self.caminho, motivo(erro), extra=_NO_LOG)
+            self._falhou = True
+            return False
+        if self._falhou:
+            log.info("O registro voltou a gravar em %s.", self.caminho, extra=_NO_LOG)
+        self._falhou = False
+        return True
+
+    def _montar_lote(self) -> None:
+        """Tira da espera um lote de acontecimentos e os põe em CSV."""
+        texto = io.StringIO()
+        escritor = csv.writer(texto, lineterminator="\n")
+        while self._espera and texto.tell() < LOTE:
+            tamanho, acontecimento = self._espera.popleft()
+            escritor.writerows(self._linhas(acontecimento))
+            self._sairam += tamanho
+        self._lote = texto.getvalue().encode("utf-8", "replace")
+
+    def _gravar_lote(self) -> None:
+        """Grava o lote. Num `OSError`, o que já está no arquivo saiu do lote: a próxima tentativa continua dali."""
+        while self._lote:
+            gravados = self.arquivo.write(self._lote)  # pode ser só uma parte
+            self._lote = self._lote[gravados:]
+
+    def _linhas(self, acontecimento: Acontecimento) -> Iterator[tuple[str, ...]]:
+        """As linhas do arquivo, uma para cada texto, na ordem das colunas do cabeçalho."""
+        momento = _momento(acontecimento.momento)
+        conversa = f"{self.execucao}-{acontecimento.conversa.numero}"
+        departamento = _celula(acontecimento.conversa.departamento)
+        de, para = _celula(acontecimento.de), _celula(acontecimento.para)
+        for texto in acontecimento.textos:
+            yield momento, conversa, departamento, acontecimento.evento, de, para, _celula(texto)
+
+
+def motivo(erro: OSError) -> str:
+    """O erro do sistema em português, para o meio de uma frase."""
+    return MOTIVOS.get(errno.errorcode.get(erro.errno, ""), erro.strerror or str(erro))
+
+
+def _so_para_o_dono(caminho: str, modo: int) -> int:
+    """Abre o arquivo e, se o cria, ninguém mais pode lê-lo.
+
+    Só no POSIX: no Windows as permissões são as da pasta, e o número é ignorado.
+    """
+    return os.open(caminho, modo, 0o600)
+
+
+def _consertar(arquivo: io.FileIO) -> bytes:
+    """Conserta o que um servidor morto deixou pela metade. Devolve o que falta gravar antes da primeira linha nova.
+
+    É o cabeçalho (ou o resto dele), ou as aspas e a quebra que fecham a última linha. Aspas em número
+    ímpar são aspas abertas: dentro delas, as do texto vêm sempre aos pares.
+    """
+    inicio = fim = b""
+    aspas = 0
+    tamanho = os.fstat(arquivo.fileno()).st_size
+    if tamanho:  # um dispositivo ou um cano não tem tamanho, nem se relê
+        arquivo.seek(0)
+        while bloco := arquivo.read(1024 * 1024):
+            inicio = inicio or bloco
+            fim = (fim + bloco)[-4:]  # bytes: o maior caractere
+            aspas += bloco.count(b'"')
+    if CABECALHO.startswith(inicio):
+        return CABECALHO[len(inicio) :]
+    if partido := _caractere_partido(fim):
+        arquivo.truncate(tamanho - partido)
+        fim = fim[:-partido]
+    if aspas % 2:
+        return b'"\n'
+    return b"" if fim.endswith(b"\n") else b"\n"
+
+
+def _caractere_partido(fim: bytes) -> int:
+    """Quantos bytes de um caractere UTF-8 incompleto há no fim."""
+    decodificador = codecs.getincrementaldecoder("utf-8")("ignore")
+    decodificador.decode(fim)
+    pendentes, _ = decodificador.getstate()
+    return len(pendentes)
+
+
+def _celula(texto: str) -> str:
+    """O texto como vai para a planilha, que não o tomará por uma fórmula."""
+    return f"'{texto}" if texto.startswith(FORMULAS) else texto
+
+
+def _momento(instante: float) -> str:
+    """`2026-11-24T09:03:42.123-03:00`: hora local, com milissegundos e fuso."""
+    segundo, milissegundo = divmod(round(instante * 1000), 1000)
+    inicio, fuso = _segundo(segundo)
+    return f"{inicio}.{milissegundo:03d}{fuso}"
+
+
+@functools.lru_cache(maxsize=1)
+def _segundo(segundo: int) -> tuple[str, str]:
+    """A data com a hora, e o fuso. Custam mais que o resto da linha, e são os mesmos por um segundo inteiro."""
+    texto = datetime.fromtimestamp(segundo).astimezone().isoformat()
+    return texto[:19], texto[19:]
