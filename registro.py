@@ -4,7 +4,9 @@ Só ouve: as filas lhe contam cada acontecimento, e ele não conhece nem filas n
 
     ouvir (a thread que falou, com a trava na mão)  ->  espera, na memória  ->  thread "registro"  ->  arquivo
 
-e por isso quem conversa nunca espera pelo disco, nem quando ele para ou enche.
+e por isso quem conversa nunca espera pelo disco, nem quando ele para ou enche. Entre uma coisa e
+outra, já sem a trava, quem falou põe a sua linha em CSV (`preparar`): as threads que falam são
+muitas e a que grava é uma só, que sozinha não acompanharia uma enxurrada.
 """
 
 import codecs
@@ -12,13 +14,14 @@ import csv
 import errno
 import functools
 import io
+import itertools
 import logging
 import os
 import secrets
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 
 from filas import Acontecimento
@@ -31,14 +34,17 @@ CABECALHO = b"momento,conversa,departamento,evento,de,para,texto\n"
 MAXIMO_A_ESPERA = 64 * 1024 * 1024
 """Bytes de linhas por gravar. Só o alcança um disco parado: horas de conversa de uma equipe inteira."""
 
-BYTES_POR_LINHA = 320
-"""O que uma linha à espera ocupa além do texto: o acontecimento e a sua parte na conversa."""
+BYTES_POR_ACONTECIMENTO = 200
+"""O que um acontecimento à espera ocupa além das suas linhas."""
+
+BYTES_POR_LINHA = 100
+"""O que uma linha ocupa além do texto e dos nomes: o momento, a conversa, o evento, as vírgulas."""
 
 GRAVAR_A_CADA = 0.25
 """Segundos. Ninguém acorda a thread: uma troca de thread por mensagem custaria mais do que gravá-la."""
 
-LOTE = 64 * 1024
-"""Caracteres gravados de uma vez: poucas chamadas ao sistema, e um disco lento ainda mostra progresso."""
+LOTE = 1024 * 1024
+"""Bytes gravados de uma vez: poucas chamadas ao sistema, e um disco lento ainda mostra progresso."""
 
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 """Começos de célula que uma planilha executaria."""
@@ -56,6 +62,20 @@ MOTIVOS = {
     "ENOTDIR": "a pasta não existe",
 }
 """Pelo nome, e não pelo número: nem todo sistema tem todos."""
+
+
+@dataclass(slots=True)
+class _Pendente:
+    """Um acontecimento à espera de ser gravado."""
+
+    memoria: int  # bytes, aproximadamente
+    linhas: int
+    conteudo: Acontecimento | bytes  # o acontecimento ou, depois de `preparar`, as suas linhas
+
+
+class _DestaThread(threading.local):
+    def __init__(self) -> None:
+        self.por_preparar: list[_Pendente] = []
 
 
 class Registro:
@@ -80,7 +100,8 @@ class Registro:
         # Escreve quem chama `conferir`:
         self._ditas = 0  # as descartadas que já estão no log
         # Escrevem as duas: quem ouve põe numa ponta, a thread tira da outra, e cada operação é atômica.
-        self._espera: deque[tuple[int, Acontecimento]] = deque()  # com os bytes de cada um
+        self._espera: deque[_Pendente] = deque()
+        self._desta_thread = _DestaThread()  # o que cada uma ouviu e ainda não preparou
         self._acabar = threading.Event()
         self._desistir = threading.Event()
         self._thread = threading.Thread(target=self._rodar, name="registro", daemon=True)
@@ -101,13 +122,19 @@ class Registro:
 
         Só mexe em memória e nunca bloqueia. Exige a trava das filas: um de cada vez, na ordem dos fatos.
         """
-        textos = acontecimento.textos
-        tamanho = BYTES_POR_LINHA * len(textos) + sum(map(sys.getsizeof, textos))
-        if self._entraram - self._sairam + tamanho > MAXIMO_A_ESPERA:
-            self._descartadas += len(textos)
+        pendente = _Pendente(_memoria(acontecimento), len(acontecimento.textos), acontecimento)
+        if self._entraram - self._sairam + pendente.memoria > MAXIMO_A_ESPERA:
+            self._descartadas += pendente.linhas
             return
-        self._entraram += tamanho
-        self._espera.append((tamanho, acontecimento))
+        self._entraram += pendente.memoria
+        self._espera.append(pendente)
+        self._desta_thread.por_preparar.append(pendente)
+
+    def preparar(self) -> None:
+        """Põe em CSV o que esta thread ouviu, se ainda não foi gravado. Para chamar sem a trava, logo depois."""
+        pendentes, self._desta_thread.por_preparar = self._desta_thread.por_preparar, []
+        for pendente in pendentes:
+            pendente.conteudo = self._em_csv(pendente.conteudo)
 
     def conferir(self) -> None:
         """Diz no log quantas linhas foram descartadas desde a última vez.
@@ -132,7 +159,7 @@ class Registro:
             self._thread.join(paciencia)
         self._desistir.set()
         self.conferir()
-        faltam = self._lote.count(b"\n") + sum(len(aconteceu.textos) for _, aconteceu in self._espera.copy())
+        faltam = self._lote.count(b"\n") + sum(pendente.linhas for pendente in self._espera.copy())
         if faltam:
             log.error("O registro em %s ficou incompleto. Linhas por gravar: %d.", self.caminho, faltam, extra=_NO_LOG)
 
@@ -173,14 +200,16 @@ class Registro:
         return True
 
     def _montar_lote(self) -> None:
-        """Tira da espera um lote de acontecimentos e os põe em CSV."""
-        texto = io.StringIO()
-        escritor = csv.writer(texto, lineterminator="\n")
-        while self._espera and texto.tell() < LOTE:
-            tamanho, acontecimento = self._espera.popleft()
-            escritor.writerows(self._linhas(acontecimento))
-            self._sairam += tamanho
-        self._lote = texto.getvalue().encode("utf-8", "replace")
+        """Tira da espera um lote, e põe em CSV o que quem falou ainda não pôs."""
+        partes: list[bytes] = []
+        bytes_do_lote = 0
+        while self._espera and bytes_do_lote < LOTE:
+            pendente = self._espera.popleft()
+            conteudo = pendente.conteudo  # uma vez só: quem falou pode estar a trocá-lo
+            partes.append(conteudo if isinstance(conteudo, bytes) else self._em_csv(conteudo))
+            bytes_do_lote += len(partes[-1])
+            self._sairam += pendente.memoria
+        self._lote = b"".join(partes)
 
     def _gravar_lote(self) -> None:
         """Grava o lote. Num `OSError`, o que já está no arquivo saiu do lote: a próxima tentativa continua dali."""
@@ -188,14 +217,20 @@ class Registro:
             gravados = self.arquivo.write(self._lote)  # pode ser só uma parte
             self._lote = self._lote[gravados:]
 
-    def _linhas(self, acontecimento: Acontecimento) -> Iterator[tuple[str, ...]]:
+    def _em_csv(self, acontecimento: Acontecimento) -> bytes:
         """As linhas do arquivo, uma para cada texto, na ordem das colunas do cabeçalho."""
-        momento = _momento(acontecimento.momento)
-        conversa = f"{self.execucao}-{acontecimento.conversa.numero}"
-        departamento = _celula(acontecimento.conversa.departamento)
-        de, para = _celula(acontecimento.de), _celula(acontecimento.para)
-        for texto in acontecimento.textos:
-            yield momento, conversa, departamento, acontecimento.evento, de, para, _celula(texto)
+        iguais = (
+            _momento(acontecimento.momento),
+            f"{self.execucao}-{acontecimento.conversa.numero}",
+            _celula(acontecimento.conversa.departamento),
+            acontecimento.evento,
+            _celula(acontecimento.de),
+            _celula(acontecimento.para),
+        )
+        linhas = io.StringIO()
+        escritor = csv.writer(linhas, lineterminator="\n")
+        escritor.writerows(zip(*map(itertools.repeat, iguais), map(_celula, acontecimento.textos)))
+        return linhas.getvalue().encode("utf-8", "replace")
 
 
 def motivo(erro: OSError) -> str:
@@ -242,6 +277,13 @@ def _caractere_partido(fim: bytes) -> int:
     decodificador.decode(fim)
     pendentes, _ = decodificador.getstate()
     return len(pendentes)
+
+
+def _memoria(acontecimento: Acontecimento) -> int:
+    """Os bytes que um acontecimento ocupa, como chegou ou já em CSV."""
+    nomes = len(acontecimento.de) + len(acontecimento.para) + len(acontecimento.conversa.departamento)
+    cada_linha = (BYTES_POR_LINHA + nomes) * len(acontecimento.textos)
+    return BYTES_POR_ACONTECIMENTO + cada_linha + sum(map(sys.getsizeof, acontecimento.textos))
 
 
 def _celula(texto: str) -> str:

@@ -417,7 +417,7 @@ class Atendimento(socketserver.BaseRequestHandler):
         `TimeoutError` se uma das linhas demora mais que o prazo, `EOFError` se o outro se vai.
         """
         eu, servidor = self.request, self.server
-        primeira = self.proxima_linha()
+        primeira = self.proxima_linha()  # só depois dela se sabe o formato
         entrada = eu.formato.ler_entrada(primeira)
         tipo, departamentos = entrada.tipo, (SEM_DEPARTAMENTO,)
         if entrada.departamento is not None:
@@ -473,6 +473,7 @@ class Atendimento(socketserver.BaseRequestHandler):
                     servidor.cumprir(FATOS[type(comando)](filas, eu, comando), eu)
                 elif destino := filas.repassar_chat(eu, comando):
                     servidor.despachar(destino, bloqueando=True)
+                    servidor.depois_de_ouvir()
             dados = eu.receber()
             if not dados:
                 return
@@ -484,7 +485,8 @@ class Servidor(socketserver.ThreadingTCPServer):
 
     `senha` é a dos atendentes, ou `None` se não há; os prazos são em segundos; `um_nucleo` deixa o
     servidor recolher as suas threads a um núcleo, onde isso as faz andar mais depressa; `departamentos`,
-    `devolver` e `ouvinte` são os das `Filas`. `servir()` põe as threads para rodar e `encerrar()`
+    `devolver` e `ouvinte` são os das `Filas`, e `depois_de_ouvir` é chamada sem a trava por quem
+    acabou de contar um fato ao ouvinte. `servir()` põe as threads para rodar e `encerrar()`
     despede-se de todos.
     """
 
@@ -505,10 +507,12 @@ class Servidor(socketserver.ThreadingTCPServer):
         departamentos: Sequence[str] = (),
         devolver: bool = False,
         ouvinte: Callable[[Acontecimento], None] | None = None,
+        depois_de_ouvir: Callable[[], None] | None = None,
     ) -> None:
         self.prazo_identificacao = prazo_identificacao
         self.prazo_envio = prazo_envio
         self.senha = senha
+        self.depois_de_ouvir = depois_de_ouvir or (lambda: None)
         self.filas = Filas(maximo, departamentos=departamentos, devolver=devolver, ouvinte=ouvinte)
         self.carteiro = Carteiro(self)
         self.numeros = itertools.count(1)  # das threads de conexão
@@ -528,6 +532,7 @@ class Servidor(socketserver.ThreadingTCPServer):
         """
         for marca, texto in efeito.registros:
             log.info(texto, extra={"marca": marca})
+        self.depois_de_ouvir()
         for destino in sorted(efeito.destinos, key=lambda destino: destino is eu):  # eu por último
             self.despachar(destino, bloqueando=destino is eu)
         if self.filas.posicoes_mudaram:
@@ -775,6 +780,7 @@ def main() -> int:
             departamentos=opcoes.departamentos,
             devolver=opcoes.devolver_a_fila,
             ouvinte=registro and registro.ouvir,
+            depois_de_ouvir=registro and registro.preparar,
         )
     except OSError as erro:
         print(f"Não foi possível iniciar: {motivo_de_nao_abrir(erro, opcoes.host, opcoes.porta)}", file=sys.stderr)

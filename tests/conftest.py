@@ -70,6 +70,7 @@ class ServidorDeTeste(Anfitriao, modulo.Servidor):
 def abrir_servidor(monkeypatch):
     """Abre servidores com as opções que o teste pedir: `abrir_servidor(senha="x", prazo_envio=1)`."""
     monkeypatch.setattr(modulo, "Conexao", ConexaoVigiada)
+    monkeypatch.setattr(modulo, "INSISTIR_A_CADA", 0.005)
     abertos = []
 
     def abrir(**opcoes) -> ServidorDeTeste:
