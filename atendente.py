@@ -75,8 +75,9 @@ def ouvir_servidor(comandos: Iterator[Comando], tela: Tela) -> None:
                 case Aviso(mensagem):
                     tela.mostrar(f"({mensagem})", "amarelo")
                 case Fim(mensagem):
+                    fim_do_chat = "\n*** Chat encerrado. ***" * tela.em_conversa
                     tela.conversa(em_curso=False)
-                    tela.mostrar(f"*** {mensagem} ***\n*** Chat encerrado. ***", "verde")
+                    tela.mostrar(f"*** {mensagem} ***{fim_do_chat}", "verde")
         if not tela.saindo:
             tela.mostrar("*** Desconectado do servidor. ***", "vermelho")
     except OSError:
@@ -109,7 +110,7 @@ def main() -> int:
     """O comando `python atendente.py`."""
     opcoes = analisador_de_conversa(
         "Atendente da fila de atendimento: conversa com um cliente depois do outro.",
-        departamento="o departamento atendido, ou vários separados por vírgulas",
+        departamento="o departamento atendido, vários separados por vírgulas, ou * para todos",
     ).parse_args()
     tela = Tela(Tipo.ATENDENTE, som=not opcoes.sem_som)
     formato = Json() if opcoes.json else Texto()

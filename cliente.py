@@ -62,7 +62,7 @@ def ouvir_servidor(comandos: Iterator[Comando], tela: Tela) -> None:
     try:
         for comando in comandos:
             match comando:
-                case Fila(posicao):
+                case Fila(int(posicao)):
                     tela.mostrar(f"(Você é o número {posicao} na fila. Por favor, aguarde...)", "amarelo")
                 case Conectado(nome):
                     tela.conversa(em_curso=True)

@@ -502,7 +502,8 @@ class Filas:
             efeito.registros.append(("DISCONNECT", f"{eu} será desconectado: a conversa acabou."))
             self._despedir(efeito, eu, fim)
         else:
-            efeito.registros.append(("RE-QUEUE", f"{eu} de volta à fila."))
+            if not self.user_states[eu].quer_pausa:
+                efeito.registros.append(("RE-QUEUE", f"{eu} de volta à fila."))
             self._contar(efeito, eu, fim)
             self._enfileirar(efeito, eu)
 

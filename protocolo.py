@@ -65,6 +65,8 @@ def validar_departamentos(texto: str) -> tuple[str, ...]:
     tem de caber numa linha do protocolo.
     """
     nomes = tuple(limpar(nome).strip() for nome in texto.split(","))
+    if "" in nomes:
+        raise ValueError("há um nome vazio na lista")
     for nome in nomes:
         if not 1 <= len(nome) <= MAXIMO_DO_NOME or set(nome) & set(":[]*"):
             raise ValueError(f"o departamento {nome!r} não serve: use de 1 a {MAXIMO_DO_NOME} caracteres, sem : [ ] *")
@@ -416,7 +418,7 @@ class Texto(Formato):
                 return Aviso(argumento)
             case "NOME" | "SENHA":
                 return Pergunta(palavra.lower())
-            case "DEPARTAMENTO":
+            case "DEPARTAMENTO" if argumento:
                 return Pergunta("departamento", tuple(argumento.split(",")))
         return None
 
@@ -445,13 +447,15 @@ class Json(Formato):
     def codificar(self, comando: Comando) -> bytes:
         match comando:
             case Mensagem(nome, textos):
-                objetos = [{"comando": "mensagem", "nome": nome, "texto": texto} for texto in textos]
+                # Sem nome deste lado, do outro está o servidor, que sabe quem fala.
+                de = {"nome": nome} if self.nome else {}
+                objetos = [{"comando": "mensagem", **de, "texto": texto} for texto in textos]
             case Fila(posicao):
                 objetos = [{"comando": "fila", "posicao": posicao}]
             case Conectado(nome):
                 objetos = [{"comando": "conectado", "nome": nome}]
             case Fim(mensagem):
-                objetos = [{"comando": "fim", "mensagem": mensagem}]
+                objetos = [{"comando": "fim", **({"mensagem": mensagem} if self.nome or mensagem else {})}]
             case Aviso(mensagem):
                 objetos = [{"comando": "aviso", "mensagem": mensagem}]
             case Pergunta("departamento", opcoes):

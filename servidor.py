@@ -55,6 +55,7 @@ from protocolo import (
     validar_departamentos,
     validar_nome,
 )
+from rastro import Rastro, SocketRastreado, TravaRastreada
 from registro import Registro, motivo
 from terminal import Analisador, colorir, inteiro, segundos, usar_cores
 
@@ -432,12 +433,8 @@ class Atendimento(socketserver.BaseRequestHandler):
             departamentos = self.escolher(tipo, self.perguntar("departamento", servidor.filas.departamentos))
         eu.limitar_leitura(None)
         threading.current_thread().name += f" {nome}"
-        onde = ", ".join(filter(None, departamentos))
-        log.info(
-            "%s (%s) conectou de %s.%s",
-            *(nome, tipo.value, self.endereco, onde and f" Departamento: {onde}."),
-            extra={"marca": "CONNECT"},
-        )
+        onde = f" para {', '.join(departamentos)}" if servidor.filas.departamentos else ""
+        log.info("%s (%s) conectou de %s%s.", nome, tipo.value, self.endereco, onde, extra={"marca": "CONNECT"})
         servidor.cumprir(servidor.filas.entrar(eu, tipo, nome, departamentos), eu)
 
     def escolher(self, tipo: Tipo, texto: str) -> tuple[str, ...]:
@@ -486,8 +483,8 @@ class Servidor(socketserver.ThreadingTCPServer):
     `senha` é a dos atendentes, ou `None` se não há; os prazos são em segundos; `um_nucleo` deixa o
     servidor recolher as suas threads a um núcleo, onde isso as faz andar mais depressa; `departamentos`,
     `devolver` e `ouvinte` são os das `Filas`, e `depois_de_ouvir` é chamada sem a trava por quem
-    acabou de contar um fato ao ouvinte. `servir()` põe as threads para rodar e `encerrar()`
-    despede-se de todos.
+    acabou de contar um fato ao ouvinte; `rastro` conta o que passa pelos sockets e pela trava. `servir()`
+    põe as threads para rodar e `encerrar()` despede-se de todos.
     """
 
     daemon_threads = True  # o padrão prende a saída do programa enquanto houver alguém conectado
@@ -508,12 +505,16 @@ class Servidor(socketserver.ThreadingTCPServer):
         devolver: bool = False,
         ouvinte: Callable[[Acontecimento], None] | None = None,
         depois_de_ouvir: Callable[[], None] | None = None,
+        rastro: Rastro | None = None,
     ) -> None:
         self.prazo_identificacao = prazo_identificacao
         self.prazo_envio = prazo_envio
         self.senha = senha
         self.depois_de_ouvir = depois_de_ouvir or (lambda: None)
         self.filas = Filas(maximo, departamentos=departamentos, devolver=devolver, ouvinte=ouvinte)
+        self.rastro = rastro
+        if rastro:
+            self.filas.trava = TravaRastreada(rastro)
         self.carteiro = Carteiro(self)
         self.numeros = itertools.count(1)  # das threads de conexão
         self.nucleos = nucleos_do_processo() if um_nucleo else []
@@ -575,7 +576,7 @@ class Servidor(socketserver.ThreadingTCPServer):
                 # O laço do socketserver tentaria de novo na hora, e giraria até alguém sair.
                 time.sleep(0.1)
             raise
-        return Conexao(sock), endereco
+        return Conexao(SocketRastreado(sock, self.rastro) if self.rastro else sock), endereco
 
     def verify_request(self, conexao: Conexao, endereco: tuple) -> bool:
         self._ajustar_nucleos()
@@ -670,6 +671,8 @@ class Formatador(logging.Formatter):
         self.cores = cores
 
     def format(self, record: logging.LogRecord) -> str:
+        if record.name == "fila.rastro":
+            return record.getMessage()  # já traz a sua hora, e as suas colunas
         marca = getattr(record, "marca", "SERVIDOR")
         inicio = colorir(f"[{marca}]", CORES.get(marca), self.cores)
         return f"{self.formatTime(record, self.datefmt)} {inicio} {record.getMessage()}"
@@ -741,6 +744,13 @@ def departamentos_validos(texto: str) -> tuple[str, ...]:
         raise argparse.ArgumentTypeError(str(erro)) from None
 
 
+def caminho_escrito(texto: str) -> str:
+    """Um tipo de argumento: o caminho de um arquivo. Vazio é uma variável que ficou por definir."""
+    if not texto:
+        raise argparse.ArgumentTypeError("diga o nome do arquivo")
+    return texto
+
+
 def main() -> int:
     """O comando `python servidor.py`: serve até Ctrl+C ou SIGTERM."""
     analisador = Analisador("Servidor da fila de atendimento: une clientes e atendentes para conversar.")
@@ -758,7 +768,8 @@ def main() -> int:
     )
     analisador.opcao("--departamentos", (), "nomes separados por vírgulas: cada um é uma fila", departamentos_validos, False)
     analisador.chave("--devolver-a-fila", "o cliente de um atendente que cai volta para o início da fila")
-    analisador.opcao("--registro", None, "arquivo CSV em que se gravam as conversas")
+    analisador.opcao("--registro", None, "arquivo CSV em que se gravam as conversas", tipo=caminho_escrito)
+    analisador.chave("--rastro", "mostra o que cada thread recebe e envia, com os bytes como são")
     analisador.chave("--varios-nucleos", "deixa as threads se espalharem pelos núcleos (ver docs/desempenho.md)")
     opcoes = analisador.parse_args()
 
@@ -781,6 +792,7 @@ def main() -> int:
             devolver=opcoes.devolver_a_fila,
             ouvinte=registro and registro.ouvir,
             depois_de_ouvir=registro and registro.preparar,
+            rastro=Rastro() if opcoes.rastro else None,
         )
     except OSError as erro:
         print(f"Não foi possível iniciar: {motivo_de_nao_abrir(erro, opcoes.host, opcoes.porta)}", file=sys.stderr)
@@ -794,6 +806,10 @@ def main() -> int:
         registro.iniciar()
     servidor.servir()
     anunciar(*servidor.server_address[:2])
+    if opcoes.departamentos:
+        log.info("Departamentos: %s.", ", ".join(opcoes.departamentos))
+    if registro:
+        log.info("As conversas são gravadas em %s.", opcoes.registro)
     # Com prazo: numa espera sem fim há sistemas em que o sinal não chega a ser tratado.
     while not parar.wait(0.5):
         if registro:

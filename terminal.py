@@ -143,7 +143,7 @@ def analisador_de_conversa(descricao: str, departamento: str) -> Analisador:
 
 # --- Cores --------------------------------------------------------------------------------------
 
-_CODIGOS = {"vermelho": "RED", "verde": "GREEN", "amarelo": "YELLOW", "azul": "BLUE", "ciano": "CYAN"}
+_CODIGOS = {"vermelho": "RED", "verde": "GREEN", "amarelo": "YELLOW", "azul": "BLUE", "ciano": "CYAN", "magenta": "MAGENTA"}
 
 
 def usar_cores(saida: TextIO) -> bool:
@@ -316,16 +316,18 @@ class Tela:
     def _pedido(self, comando: str) -> Comando | None:
         """O pedido que um `/comando` faz ao servidor, ou `None` se é só com a tela."""
         palavra, _, argumento = comando.partition(" ")
-        efeito, pedido = self._pedidos.get(palavra, (None, None))
-        if comando == "/ajuda":
+        _, pedido = self._pedidos.get(palavra, ("", None))
+        if pedido is Transferencia and argumento:
+            return Transferencia(argumento.strip())
+        if pedido is Transferencia:
+            self.mostrar("(Diga para onde: /transferir Suporte)", "amarelo")
+        elif argumento and (pedido or palavra in _DA_PROPRIA_TELA):
+            self.mostrar(f"({palavra} vai sozinho, sem mais nada na linha.)", "amarelo")
+        elif pedido:
+            return pedido()
+        elif palavra == "/ajuda":
             ajuda = {nome: efeito for nome, (efeito, _) in self._pedidos.items()} | _DA_PROPRIA_TELA
             self.mostrar("\n".join(f"  {nome:12} {efeito}" for nome, efeito in ajuda.items()), "ciano")
-        elif pedido is Transferencia and argumento:
-            return Transferencia(argumento.strip())
-        elif pedido is Transferencia:
-            self.mostrar(f"({palavra} {efeito})", "amarelo")
-        elif pedido and not argumento:
-            return pedido()
         else:
             self.mostrar(f"Comando desconhecido: {palavra} (veja /ajuda; // envia um texto com /).", "amarelo")
         return None

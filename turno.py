@@ -69,7 +69,7 @@ class Turno:
 
     def resumo(self) -> list[str]:
         """Uma frase por departamento."""
-        return [f"{nome or 'Turno'}: {movimento.resumo()}." for nome, movimento in self._movimentos.items()]
+        return [f"{nome}{': ' * bool(nome)}{movimento.resumo()}." for nome, movimento in self._movimentos.items()]
 
 
 def _quantos(numero: int, nome: str) -> str:
