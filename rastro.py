@@ -40,7 +40,7 @@ class Rastro:
     def contar(self, sentido: str, outro: str, dados: bytes, nota: str = "") -> None:
         """Um `recv` ou um `send` desta thread: cada linha que ele trouxe ou levou, e a meia que sobrar."""
         quem = threading.current_thread().name
-        linhas = _LINHAS.findall(dados) or [b""]
+        linhas = _LINHAS.findall(dados)
         if len(linhas) > 1:
             nota = f"{len(linhas)} linhas de uma vez"
         if dados and not dados.endswith(b"\n"):
@@ -83,7 +83,8 @@ class SocketRastreado:
     def recv(self, maximo: int, *opcoes: int) -> bytes:
         dados = self._sock.recv(maximo, *opcoes)
         self._dona = self._dona or threading.current_thread()
-        self._rastro.contar("<-", "", dados, "" if dados else "o outro fechou")
+        de_outra = self._nome() if threading.current_thread() is not self._dona else ""
+        self._rastro.contar("<-", de_outra, dados, "" if dados else "o outro fechou")
         return dados
 
     def send(self, dados: bytes, *opcoes: int) -> int:
