@@ -1,0 +1,142 @@
+"""Grava a captura de exemplo: o servidor de verdade, quatro conversas e o dumpcap escutando o loopback.
+
+    python docs/wireshark/capturar.py [arquivo.pcapng]        (Linux, com o tshark; pede root ou o grupo wireshark)
+
+Cada passo espera a resposta do anterior, e a captura acaba quando o último pacote aparece nela.
+"""
+
+import os
+import re
+import select
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+RAIZ = Path(__file__).resolve().parent.parent.parent
+PRAZO = 20.0  # segundos que um passo espera pelo anterior
+
+
+class Captura:
+    """O dumpcap, desde que já escuta até ver passar o que se espera."""
+
+    def __init__(self, porta: int) -> None:
+        comando = ["dumpcap", "-q", "-i", "lo", "-f", f"tcp port {porta}", "-w", "-"]
+        self.processo = subprocess.Popen(comando, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
+        self.gravado = b""
+        dito = b""
+        while b"File:" not in dito:  # só então ele escuta
+            pedaco = self._ler(self.processo.stderr)
+            if not pedaco:
+                self.encerrar()
+                raise PermissionError(dito.decode(errors="replace"))
+            dito += pedaco
+
+    def ate(self, marca: bytes) -> None:
+        """Espera que `marca` esteja num pacote gravado."""
+        while marca not in self.gravado:
+            pedaco = self._ler(self.processo.stdout)
+            if not pedaco:
+                raise EOFError("o dumpcap parou antes da hora")
+            self.gravado += pedaco
+
+    def encerrar(self) -> bytes:
+        """O arquivo inteiro, em pcapng."""
+        self.processo.terminate()
+        resto, _ = self.processo.communicate(timeout=PRAZO)
+        return self.gravado + resto
+
+    @staticmethod
+    def _ler(fluxo) -> bytes:
+        if not select.select([fluxo], [], [], PRAZO)[0]:
+            raise TimeoutError("o dumpcap não diz nada")
+        return os.read(fluxo.fileno(), 65536)
+
+
+class Alguem:
+    """Quem se conecta ao servidor: manda bytes, e espera por outros."""
+
+    def __init__(self, porta: int) -> None:
+        self.sock = socket.create_connection(("127.0.0.1", porta), PRAZO)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # um segmento por envio
+        self.lido = b""
+
+    def manda(self, *pedacos: bytes) -> None:
+        for pedaco in pedacos:
+            self.sock.sendall(pedaco)
+            self._espera_o_ack()
+
+    def espera(self, marca: bytes) -> None:
+        while marca not in self.lido:
+            dados = self.sock.recv(65536)
+            if not dados:
+                raise EOFError(f"a conexão acabou antes de {marca!r}")
+            self.lido += dados
+
+    def _espera_o_ack(self) -> None:
+        """Só com o anterior confirmado o próximo pedaço sai num segmento seu."""
+        limite = time.monotonic() + PRAZO
+        while self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 36)[24:28] != b"\0" * 4:
+            if time.monotonic() > limite:
+                raise TimeoutError("o servidor não confirma")
+
+
+def enredo(porta: int) -> None:
+    """Texto e JSON, linhas partidas e coladas, uma senha em claro, uma transferência e uma recusa."""
+    ana, yuri, bia, intruso = (Alguem(porta) for _ in range(4))
+    ana.manda(b"ATENDENTE:*\n")
+    ana.espera(b"SENHA:\n")
+    ana.manda(b"segredo\n")
+    ana.espera(b"NOME:\n")
+    ana.manda(b"Ana\n")
+    ana.espera(b"FILA:OK\n")
+    yuri.manda(b"CLI", b"ENTE\n")
+    yuri.espera(b"NOME:\n")
+    yuri.manda(b"Yuri\n")
+    yuri.espera(b"DEPARTAMENTO:")
+    yuri.manda(b"vendas\n")
+    yuri.espera(b"CONECTADO:Ana\n")
+    ana.espera(b"CONECTADO:Yuri\n")
+    dados = "Olá! Não chegou o meu pedido.\nÉ o 1234.\nObrigado 😀\n".encode()
+    corte = dados.index("ã".encode()) + 1  # no meio do ã
+    yuri.manda(dados[:corte], dados[corte:])
+    ana.espera("Obrigado 😀\n".encode())
+    ana.manda("[Ana]: Um momento, vou passar para o Suporte.\n".encode(), b"PAUSA:\n", b"TRANSFERIR:Suporte\n")
+    ana.espera("AVISO:Você está em pausa.\n".encode())
+    yuri.espera(b"FILA:1\n")
+    yuri.manda(b"FILA:\n")
+    yuri.espera(b"atendentes online: 0")
+    bia.manda('{"comando":"atendente","nome":"Bia","departamento":["Suporte"],"senha":"segredo"}\n'.encode())
+    bia.espera(b'"conectado"')
+    bia.manda(r'{"comando":"mensagem","texto":"Ol\u00e1, Yuri! \ud83d\ude00"}'.encode() + b"\n")
+    yuri.espera("😀\n".encode())
+    yuri.manda("[Yuri]: Oi, Bia.\n".encode())
+    bia.espera(b"Oi, Bia.")
+    bia.manda(b'{"comando":"fim"}\n')
+    yuri.espera(b"FIM:")
+    intruso.manda(b"GET / HTTP/1.1\r\n\r\n")
+    intruso.espera(b"FIM:")
+    for alguem in (ana, yuri, bia, intruso):
+        alguem.sock.close()
+
+
+def main() -> int:
+    destino = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("conversa.pcapng")
+    comando = [sys.executable, "servidor.py", "--host", "127.0.0.1", "--departamentos", "Vendas,Suporte"]
+    with subprocess.Popen(
+        [*comando, "--senha-atendentes", "segredo"], cwd=RAIZ, stdout=subprocess.PIPE, text=True
+    ) as servidor:
+        try:
+            porta = int(re.search(r"porta (\d+)", servidor.stdout.readline())[1])
+            captura = Captura(porta)
+            enredo(porta)
+            captura.ate("FIM:Tipo inválido".encode())
+        finally:
+            servidor.terminate()
+    destino.write_bytes(captura.encerrar())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
