@@ -4,7 +4,8 @@
 
 O servidor, um cliente e um atendente rodam cada um no seu terminal, como numa sala de aula. Quem
 digita é este programa: abre pseudoterminais (`pty`), escreve neles as teclas, lê o que os programas
-desenham e fotografa as telas em SVG. Nada aqui é desenhado à mão.
+desenham e fotografa as telas em SVG. As fotografias, uma depois da outra, fazem a demonstração em
+movimento. Nada aqui é desenhado à mão.
 
 O enredo: Bia chega primeiro, e Yuri é o número 2 na fila. Ana atende Bia; quando Bia sai, é a vez
 de Yuri. Uma mensagem de Ana chega no meio de uma frase dele, e o que ele já tinha digitado continua
@@ -39,7 +40,7 @@ Letra = tuple[str, str]  # (caractere, cor)
 # --- A tela: o pouco de um emulador de terminal que estes programas usam --------------------------
 
 CORES = {"31": "vermelho", "32": "verde", "33": "amarelo", "34": "azul", "36": "ciano"}
-_SEQUENCIA = re.compile(r"\x1b\[([?0-9;]*)([A-Za-z])")
+_SEQUENCIA = re.compile(r"\x1b(?:\[([?0-9;]*))?([A-Za-z78])")
 
 
 class Tela:
@@ -49,6 +50,7 @@ class Tela:
         self.colunas = colunas
         self.linhas: list[list[Letra]] = [[]]
         self.x = self.y = 0
+        self._guardado = (0, 0)
         self._cor = ""
 
     def escrever(self, texto: str) -> str:
@@ -86,10 +88,17 @@ class Tela:
         if self.y == len(self.linhas):
             self.linhas.append([])
 
-    def _controle(self, argumento: str, final: str) -> None:
+    def _controle(self, argumento: str | None, final: str) -> None:
         match final:
             case "A":
                 self.y = max(0, self.y - int(argumento or 1))
+            case "B":
+                for _ in range(int(argumento or 1)):
+                    self._descer()
+            case "7":
+                self._guardado = (self.x, self.y)
+            case "8":
+                self.x, self.y = self._guardado
             case "C":
                 self.x = min(self.colunas - 1, self.x + int(argumento or 1))
             case "K":
@@ -229,25 +238,75 @@ def _trechos(letras: list[Letra]) -> list[tuple[int, str, str]]:
     return [(inicio, cor, texto.replace(" ", "\N{NO-BREAK SPACE}")) for inicio, cor, texto in aparados if texto]
 
 
-def gravar(arquivo: Path, descricao: str, fileiras: list[list[Foto]]) -> None:
-    """Grava as janelas, uma fileira abaixo da outra, todas da mesma largura."""
-    largura = max(sum(foto.largura for foto in fileira) + VAO * (len(fileira) - 1) for fileira in fileiras)
-    janelas, y = [], 1.0
-    for fileira in fileiras:
-        altura, x = max(foto.altura for foto in fileira), 1.0
-        for foto in fileira:
-            ate_a_borda = largura + 1 - x if foto is fileira[-1] else foto.largura
-            janelas.append(foto.svg(x, y, ate_a_borda, altura))
-            x += foto.largura + VAO
-        y += altura + VAO
-    tamanho = (largura + 2, y - VAO + 1)
+class Filme:
+    """As telas de alguns terminais ao longo do tempo, uma fileira de janelas abaixo da outra."""
+
+    def __init__(self, *fileiras: list[Terminal]) -> None:
+        self.fileiras = fileiras
+        self.terminais = [terminal for fileira in fileiras for terminal in fileira]
+        self.quadros: list[tuple[float, list[Foto]]] = []
+
+    def quadro(self, segundos: float = 1.2) -> None:
+        """O que se vê agora, por `segundos`."""
+        self.quadros.append((segundos, [Foto(terminal) for terminal in self.terminais]))
+
+    def gravar(self, arquivo: Path, descricao: str) -> None:
+        """Um SVG que se repete. Onde não houver animação, vê-se o último quadro."""
+        total = sum(segundos for segundos, _ in self.quadros)
+        janelas, y = [], 1.0
+        largura = max(sum(foto.largura for foto in self._ultimas(fileira)) for fileira in self.fileiras) + VAO
+        for fileira in self.fileiras:
+            altura = max(foto.altura for terminal in fileira for foto in self._fotos(terminal))
+            x = 1.0
+            for terminal in fileira:
+                ate_a_borda = largura + 1 - x if terminal is fileira[-1] else self._fotos(terminal)[-1].largura
+                janelas += self._animar(terminal, total, x, y, ate_a_borda, altura)
+                x += ate_a_borda + VAO
+            y += altura + VAO
+        _gravar_svg(arquivo, descricao, largura + 2, y - VAO + 1, janelas)
+
+    def _fotos(self, terminal: Terminal) -> list[Foto]:
+        return [fotos[self.terminais.index(terminal)] for _, fotos in self.quadros]
+
+    def _ultimas(self, fileira: list[Terminal]) -> list[Foto]:
+        return [self._fotos(terminal)[-1] for terminal in fileira]
+
+    def _animar(self, terminal: Terminal, total: float, x: float, y: float, largura: float, altura: float) -> list[str]:
+        """Os estados de uma janela: cada um só é visível enquanto dura."""
+        estados: list[tuple[str, float]] = []  # o desenho e quando começa
+        instante = 0.0
+        for (segundos, _), foto in zip(self.quadros, self._fotos(terminal)):
+            desenho = foto.svg(x, y, largura, altura)
+            if not estados or estados[-1][0] != desenho:
+                estados.append((desenho, instante))
+            instante += segundos
+        fins = [comeco for _, comeco in estados[1:]] + [total]
+        grupos = []
+        for (desenho, comeco), fim in zip(estados, fins):
+            de, ate, ultimo = comeco / total, fim / total, fim == total
+            grupos.append(
+                f'<g visibility="{"visible" if ultimo else "hidden"}"><animate attributeName="visibility" '
+                f'calcMode="discrete" dur="{total:g}s" repeatCount="indefinite" '
+                f'values="hidden;visible;hidden" keyTimes="0;{de:.4f};{min(ate, 1):.4f}"/>{desenho}</g>'
+            )
+        return grupos
+
+
+def gravar(arquivo: Path, descricao: str, fotos: list[Foto]) -> None:
+    """Grava as janelas, uma abaixo da outra, todas da mesma largura."""
+    largura, y, janelas = max(foto.largura for foto in fotos), 1.0, []
+    for foto in fotos:
+        janelas.append(foto.svg(1.0, y, largura, foto.altura))
+        y += foto.altura + VAO
+    _gravar_svg(arquivo, descricao, largura + 2, y - VAO + 1, janelas)
+
+
+def _gravar_svg(arquivo: Path, descricao: str, largura: float, altura: float, partes: list[str]) -> None:
     cabecalho = (
-        '<svg xmlns="http://www.w3.org/2000/svg" role="img" '
-        'viewBox="0 0 {0:g} {1:g}" width="{0:g}" height="{1:g}" '.format(*tamanho)
-        + f'font-family="{FONTE}" font-size="{CORPO}">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {largura:g} {altura:g}" '
+        f'width="{largura:g}" height="{altura:g}" font-family="{FONTE}" font-size="{CORPO}">'
     )
-    linhas = [cabecalho, f"<title>{escape(descricao)}</title>", *janelas, "</svg>", ""]
-    arquivo.write_text("\n".join(linhas), encoding="utf-8")
+    arquivo.write_text("\n".join([cabecalho, f"<title>{escape(descricao)}</title>", *partes, "</svg>", ""]), encoding="utf-8")
 
 
 # --- O enredo -------------------------------------------------------------------------------------
@@ -258,69 +317,94 @@ def encenar() -> None:
     servidor.envia("python servidor.py")
     servidor.espera("Aceitando conexões", "outros terminais")
 
+    yuri, ana = Terminal("cliente", 59), Terminal("atendente", 67)
+    filme = Filme([servidor], [yuri, ana])
+    filme.quadro()
+
     bia = Terminal("outro cliente", 60)  # fora da foto: está lá para que haja fila
     bia.envia("python cliente.py --nome Bia")
     bia.espera("número 1 na fila")
 
-    yuri = Terminal("cliente", 59)
+    filme.quadro()
     yuri.envia("python cliente.py")
     yuri.espera_prompt("Digite seu nome: ")
+    filme.quadro(0.8)
     yuri.envia("Yuri")
     yuri.espera("número 2 na fila")
+    servidor.espera("Yuri (CLIENTE) conectou")
+    filme.quadro(1.8)
 
-    ana = Terminal("atendente", 67)
     ana.envia("python atendente.py")
     ana.espera_prompt("Digite seu nome de atendente: ")
+    filme.quadro(0.8)
     ana.envia("Ana")
     ana.espera("falando com Bia.")
     bia.espera("falando com Ana.")
     yuri.espera("número 1 na fila")
     ana.espera_prompt("Sua mensagem: ")
-    ana.envia("Olá, Bia! Em que posso ajudar?")
+    servidor.espera("Par formado: Bia")
+    filme.quadro(1.8)
+    ana.digita("Olá, Bia! Em que posso ajudar?")
+    filme.quadro(0.8)
+    ana.envia("")
     bia.espera("[Ana]: Olá, Bia!")
     bia.espera_prompt("Sua mensagem: ")
     bia.envia("Já resolvi, obrigada!")
     ana.espera("[Bia]: Já resolvi, obrigada!")
     bia.espera_prompt("Sua mensagem: ")
+    filme.quadro()
     bia.envia("/sair")
 
     ana.espera("O cliente Bia desconectou.", "falando com Yuri.")
     yuri.espera("falando com Ana.")
     yuri.espera_prompt("Sua mensagem: ")
-    yuri.digita("Meu pedido não ch")
-    antes = Foto(yuri, "1. Yuri está digitando", ultimas=2)
     ana.espera_prompt("Sua mensagem: ")
-    ana.envia("Olá, Yuri! Conte o que houve.")
+    servidor.espera("Par formado: Yuri")
+    filme.quadro(1.8)
+    yuri.digita("Meu pedido não ch")
+    filme.quadro()
+    antes = Foto(yuri, "1. Yuri está digitando", ultimas=2)
+    ana.digita("Olá, Yuri! Conte o que houve.")
+    filme.quadro(0.8)
+    ana.envia("")
     yuri.espera("[Ana]: Olá, Yuri!", "Sua mensagem: Meu pedido não ch")
+    filme.quadro(1.8)
     durante = Foto(yuri, "2. Chega uma mensagem de Ana", ultimas=3)
     yuri.digita("egou.")
+    filme.quadro()
     depois = Foto(yuri, "3. Yuri continua de onde estava", ultimas=3)
     yuri.envia("")
     ana.espera("[Yuri]: Meu pedido não chegou.")
     ana.espera_prompt("Sua mensagem: ")
+    filme.quadro()
     ana.envia("Ele sai hoje para entrega.")
     yuri.espera("[Ana]: Ele sai hoje")
     yuri.espera_prompt("Sua mensagem: ")
+    filme.quadro()
     yuri.envia("Ótimo, obrigado!")
     ana.espera("[Yuri]: Ótimo, obrigado!")
     ana.espera_prompt("Sua mensagem: ")
+    filme.quadro()
     ana.digita("De nada! Precisando, é só ch")
     yuri.espera_prompt("Sua mensagem: ")
-    yuri.envia("/encerrar")
+    yuri.digita("/encerrar")
+    filme.quadro()
+    yuri.envia("")
     yuri.espera("Você encerrou a conversa.", "Sessão encerrada.")
     yuri.espera_prompt("$")
     ana.espera("O cliente Yuri encerrou a conversa.", "(Aguardando clientes...)", "é só ch")
     servidor.espera("Yuri (CLIENTE) será desconectado")
 
-    gravar(
+    filme.quadro(4.0)
+
+    filme.gravar(
         IMAGENS / "sessao.svg",
         "O servidor, um cliente e um atendente, cada um no seu terminal, durante dois atendimentos",
-        [[Foto(servidor)], [Foto(yuri), Foto(ana)]],
     )
     gravar(
         IMAGENS / "meia-linha.svg",
         "Uma mensagem chega enquanto Yuri digita: ela aparece acima, e a meia linha dele continua na tela",
-        [[antes], [durante], [depois]],
+        [antes, durante, depois],
     )
     for terminal in (servidor, yuri, ana):
         print(f"== {terminal.titulo}", *terminal.tela.textos(), "", sep="\n")
