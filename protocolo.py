@@ -429,6 +429,7 @@ MAXIMO_DE_APINHADOS = 100
 """Listas e objetos numa linha de JSON. Só se usam dois; milhares, uns dentro dos outros, esgotam a
 pilha da thread que os lê, e há versões do Python que não o percebem a tempo."""
 
+_EM_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _CADEIAS = re.compile(r'"(?:[^"\\]|\\.)*"?')
 _SUBSTITUTOS = re.compile("[\ud800-\udfff]")  # soltos: os pares o `json` já uniu
 
@@ -478,8 +479,7 @@ class Json(Formato):
                 objetos = [{"comando": "transferir", "departamento": departamento}]
             case LinhaLonga():
                 raise ValueError("LinhaLonga marca o que foi descartado: não tem forma no fio")
-        linhas = (json.dumps(objeto, ensure_ascii=False, separators=(",", ":")) for objeto in objetos)
-        return "".join(f"{linha}\n" for linha in linhas).encode("utf-8", "replace")
+        return "".join(f"{_EM_JSON(objeto)}\n" for objeto in objetos).encode("utf-8", "replace")
 
     def ler_entrada(self, linha: str | None) -> Entrada:
         objeto = self._objeto(linha)
@@ -578,6 +578,8 @@ class Json(Formato):
     def _limpo(valor: object, chave: str) -> str:
         if not isinstance(valor, str):
             raise ValueError(f'Campo "{chave}" inválido: deve ser um texto.')
+        if valor.isprintable():  # quase todo texto já vem limpo
+            return valor
         return limpar(_SUBSTITUTOS.sub("\ufffd", valor))
 
 

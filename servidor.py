@@ -81,6 +81,10 @@ envia quando um terço esvaziou: um leitor lento, mas vivo, pareceria parado al�
 MULTIDAO = 8
 """Threads a partir das quais o servidor roda num núcleo só: o bastante para mais de um par."""
 
+INSISTIR_PELA_GIL_A_CADA = 0.1
+"""Segundos que uma thread espera pela GIL antes de pedir que a soltem. Com o padrão, 5 ms, centenas de threads à
+espera gastam o núcleo inteiro em acordar e pedir. Quem a tem solta-a muito antes, no primeiro `recv` ou `send`."""
+
 ENCERRAR_EM = 3.0
 """Segundos para que todos leiam `FIM:Servidor encerrado.` e fechem, ao encerrar."""
 
@@ -773,6 +777,7 @@ def main() -> int:
     analisador.chave("--varios-nucleos", "deixa as threads se espalharem pelos núcleos (ver docs/desempenho.md)")
     opcoes = analisador.parse_args()
 
+    sys.setswitchinterval(INSISTIR_PELA_GIL_A_CADA)
     threading.stack_size(512 * 1024)  # o padrão reserva 8 MiB de endereços para cada conexão
     permitir_descritores(opcoes.max_conexoes + 64)
     try:

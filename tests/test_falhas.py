@@ -813,7 +813,7 @@ def abrir_processo():
     [
         pytest.param((signal.SIGINT,), False, id="ctrl-c"),
         pytest.param((signal.SIGTERM,), False, id="sigterm"),
-        pytest.param((signal.SIGTERM, signal.SIGINT, signal.SIGTERM), True, id="impaciente-e-com-quem-nao-le"),
+        demorado((signal.SIGTERM, signal.SIGINT, signal.SIGTERM), True, id="impaciente-e-com-quem-nao-le"),
     ],
 )
 def test_o_sinal_encerra_o_servidor(abrir_processo, sinais, ha_surdo):

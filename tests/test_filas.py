@@ -353,6 +353,10 @@ def test_sair_e_idempotente(recepcao):
 
 
 FATOS_TARDIOS = {
+    "consultar": lambda filas, eu: filas.consultar(eu).destinos,
+    "pausar": lambda filas, eu: filas.pausar(eu).destinos,
+    "voltar": lambda filas, eu: filas.voltar(eu).destinos,
+    "transferir": lambda filas, eu: filas.transferir(eu, "Suporte").destinos,
     "entrar": lambda filas, eu: filas.entrar(eu, CLIENTE, "Yuri").destinos,
     "falar": lambda filas, eu: filas.repassar_chat(eu, Mensagem("Yuri", ["oi"])),
     "responder": lambda filas, eu: filas.responder(eu, Pergunta("nome")).destinos,
@@ -566,7 +570,7 @@ class Mundo:
             if ator.onde == "fora":
                 continue
             yield from (("falar", numero), ("encerrar", numero), ("sair", numero))
-            if self.filas.departamentos:
+            if self.filas.departamentos and ator.onde != "fim":
                 yield from (("consultar", numero), ("pausar", numero), ("voltar", numero))
                 yield from (("transferir", numero, nome) for nome in self.filas.departamentos)
         yield ("publicar_posicoes",)
