@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import io
+import os
 import re
 import socket
 import subprocess
@@ -16,10 +17,11 @@ from test_protocolo import CASOS, DO_SERVIDOR, cortar
 
 import filas
 import servidor as modulo
-from protocolo import Aviso, Entrada, Fim, LinhaLonga, Mensagem, Texto, Tipo, formato_de
+from protocolo import Aviso, Entrada, Fim, Json, LinhaLonga, Mensagem, Texto, Tipo
 
 DOCS = Path(__file__).parent.parent / "docs"
-SOLUCOES = DOCS / "solucoes"
+NOSSAS = DOCS / "solucoes"
+SOLUCOES = Path(os.environ.get("FILA_SOLUCOES") or NOSSAS).resolve()  # as de quem estuda, se ele disser onde estão
 
 
 @pytest.fixture(autouse=True)
@@ -47,13 +49,19 @@ def test_cada_exercicio_tem_a_sua_solucao_e_o_seu_teste():
     texto = (DOCS / "exercicios.md").read_text(encoding="utf-8")
     exercicios = re.split(r"^## \d+\. ", texto, flags=re.MULTILINE)[1:]
     assert len(exercicios) >= 12
-    citados = []
+    citados, niveis = [], []
     for exercicio in exercicios:
         assert all(f"**{parte}**" in exercicio for parte in ("Objetivo.", "Arquivos.", "Como saber que acertou."))
+        (nivel,) = re.findall(r"^\*\*Nível\.\*\* (fácil|médio|difícil|desafio), cerca de .*\.$", exercicio, re.MULTILINE)
         (arquivo,) = re.findall(r"\[solução\]\(solucoes/(s\d\d_\w+\.py)\)", exercicio)
-        assert (SOLUCOES / arquivo).exists()
+        como_saber = exercicio.partition("**Como saber que acertou.**")[2]
+        assert f"`python -m pytest tests/test_solucoes.py -k {arquivo[:3]}`" in como_saber
+        assert f"`{arquivo}`" in como_saber
+        assert (NOSSAS / arquivo).exists()
         citados.append(arquivo)
-    assert citados == sorted(arquivo.name for arquivo in SOLUCOES.glob("s*.py"))
+        niveis.append(nivel)
+    assert niveis == sorted(niveis, key=["fácil", "médio", "difícil", "desafio"].index)
+    assert citados == sorted(arquivo.name for arquivo in NOSSAS.glob("s*.py"))
     assert {f"test_{arquivo[:3]}" for arquivo in citados} == {nome[:8] for nome in globals() if re.match(r"test_s\d", nome)}
 
 
@@ -99,7 +107,8 @@ def test_s03_robo(abrir_servidor):
                 cliente.espera("[Robô]: Atendemos das 8h às 18h.")
                 cliente.espera("[Robô]: Não entendi. Posso falar de horário ou preço.")
                 cliente.espera("FIM:Atendimento encerrado. O atendente Robô encerrou a conversa.", FECHOU)
-            sock.shutdown(socket.SHUT_RDWR)
+            # Só a escrita: o `FILA:OK` que ainda vem, achando a leitura fechada, viraria um RST.
+            sock.shutdown(socket.SHUT_WR)
 
 
 @pytest.mark.parametrize("nodelay", [False, True])
@@ -144,19 +153,34 @@ def test_s07_limite():
     """Passa o que cabe no balde, o resto é recusado, e com o tempo volta a caber."""
     limite = solucao("s07_limite")
     agora = [0.0]
-    as_filas = limite.FilasComLimite(balde=lambda: limite.Balde(3, 1.0, lambda: agora[0]))
+    cumpridos = []
+    as_filas = limite.FilasComLimite(
+        balde=lambda: limite.Balde(3, 1.0, lambda: agora[0]), cumprir=lambda efeito, eu: cumpridos.append((*efeito.destinos, eu))
+    )
     ana, yuri = chegar(as_filas, "Ana", Tipo.ATENDENTE), chegar(as_filas, "Yuri")
     as_filas.recolher(ana), as_filas.recolher(yuri)
-    assert as_filas.repassar_chat(yuri, Mensagem("Yuri", list("abcde"))) is yuri
+    assert as_filas.repassar_chat(yuri, Mensagem("Yuri", list("abcde"))) is ana
+    assert cumpridos == [(yuri, yuri)]
     assert as_filas.recolher(ana)[0].decode() == "[Yuri]: a\n[Yuri]: b\n[Yuri]: c\n"
     assert as_filas.recolher(yuri)[0].decode() == "AVISO:Devagar: a mensagem não foi enviada.\n"
     agora[0] = 1.5
     assert as_filas.repassar_chat(yuri, Mensagem("Yuri", ["f"])) is ana
-    assert as_filas.repassar_chat(yuri, Mensagem("Yuri", ["g"])) is yuri
+    assert as_filas.repassar_chat(yuri, Mensagem("Yuri", ["g"])) is None
+    assert cumpridos == [(yuri, yuri)] * 2
     agora[0] = 1000.0
     assert as_filas.repassar_chat(yuri, Mensagem("Yuri", list("hij"))) is ana
     as_filas.sair(yuri)
     assert not as_filas.baldes
+
+
+def test_s07_limite_num_servidor(servidor):
+    """Do que veio num pedaço só, o par lê já a parte que passou, e quem falou lê já que o resto não passou."""
+    limite = solucao("s07_limite")
+    servidor.filas = limite.FilasComLimite(balde=lambda: limite.Balde(3, 1.0, lambda: 0.0), cumprir=servidor.cumprir)
+    yuri, ana = servidor.par()
+    yuri.envia(*"abcde")
+    ana.espera("[Yuri]: a", "[Yuri]: b", "[Yuri]: c")
+    yuri.espera("AVISO:Devagar: a mensagem não foi enviada.")
 
 
 def test_s08_proxy(servidor):
@@ -183,24 +207,43 @@ def test_s08_proxy(servidor):
     assert visto["<-"] == b"NOME:\nFILA:1\nCONECTADO:Ana\n"
 
 
+def test_s08_proxy_que_perde_um_lado():
+    """O lado que cai leva o outro consigo, ainda que a outra bomba esteja parada no `recv`."""
+
+    def caiu(dados):
+        raise ConnectionResetError
+
+    with contextlib.ExitStack() as pilha:
+        (cliente, de), (para, destino) = (map(pilha.enter_context, socket.socketpair()) for _ in range(2))
+        # Um `recv` parado é outra referência ao socket: enquanto houver uma, `close` não diz nada a ninguém.
+        for parado in de, para:
+            pilha.enter_context(parado.dup())
+        cliente.send(b"x")
+        solucao("s08_proxy").bombear(de, para, caiu)
+        for lado in cliente, destino:
+            lado.settimeout(PRAZO)
+            assert lado.recv(1) == b""
+
+
 def test_s09_formato_csv(abrir_servidor, monkeypatch):
     """O que se codifica é o que se lê, e uma conexão no formato novo conversa com uma em texto."""
-    formato = solucao("s09_formato_csv").Virgulas
+    nova = solucao("s09_formato_csv")
+    formato = nova.Virgulas
     for comando, _ in DO_SERVIDOR.values():
         linhas = formato("Yuri").codificar(comando).decode().split("\n")[:-1]
         assert formato().ler_servidor(linhas) == [comando]
-    assert formato("Y").ler_participante(['mensagem,"a, ""b"""', "mensagem, ", "fim", "x,y", None]) == [
+    assert formato("Y").ler_participante(['mensagem,"a, ""b"""', "mensagem, ", "", "  ", "fim", "x,y", None]) == [
         Mensagem("Y", ['a, "b"']),
         Fim(),
         Aviso("Não entendi: x,y"),
         LinhaLonga(),
     ]
     assert formato().ler_entrada("cliente") == Entrada(Tipo.CLIENTE)
-
-    def de(inicio):
-        return formato() if inicio.startswith((b"cliente", b"atendente")) else formato_de(inicio)
-
-    monkeypatch.setattr(modulo, "formato_de", de)
+    with pytest.raises(ValueError, match="Resposta inválida"):
+        formato().ler_resposta("nome", "")
+    for inicio, esperado in (b"c", formato), (b"atendente\n", formato), (b"C", Texto), (b"{", Json):
+        assert type(nova.formato_de(inicio)) is esperado
+    monkeypatch.setattr(modulo, "formato_de", nova.formato_de)
     servidor = abrir_servidor()
     ana = servidor.atendente("Ana", "FILA:OK")
     yuri = servidor.conecta("Yuri")
@@ -245,6 +288,7 @@ def test_s12_uma_thread_so():
     from participante import Anfitriao
 
     de_um_so = solucao("s12_uma_thread_so").Servidor(0)
+    de_um_so.aceitar(0)  # ninguém: quem o select anunciou pode desistir antes do accept
     with em_thread(de_um_so.servir):
         sala = Anfitriao(de_um_so.ouvinte.getsockname())
         yuri, bia = sala.cliente("Yuri", "FILA:1"), sala.cliente("Bia", "FILA:2")

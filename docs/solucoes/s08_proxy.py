@@ -6,6 +6,8 @@ Uma bomba para cada sentido, cada uma numa thread. O fim do fluxo também tem de
 repassasse bytes deixaria o outro lado à espera para sempre.
 """
 
+import contextlib
+import os
 import socket
 import socketserver
 import sys
@@ -22,13 +24,16 @@ def bombear(de: socket.socket, para: socket.socket, ver: Callable[[bytes], None]
         para.shutdown(socket.SHUT_WR)
     except OSError:  # um dos lados caiu: o outro tem de saber
         for sock in (de, para):
-            sock.close()
+            # `close` não acordaria a outra bomba, parada no recv (experimento 5): ninguém ficaria sabendo.
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
 
 
 class Proxy(socketserver.ThreadingTCPServer):
     """Um proxy para `destino`; `ver(sentido, dados)` é chamada com cada pedaço."""
 
     daemon_threads = True
+    allow_reuse_address = os.name == "posix"  # como em `Servidor`: rodar de novo sem esperar um minuto
 
     def __init__(self, porta: int, destino: tuple[str, int], ver: Callable[[str, bytes], None]) -> None:
         self.destino, self.ver = destino, ver

@@ -11,6 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
+import protocolo  # noqa: E402
 from protocolo import (  # noqa: E402
     Aviso,
     Comando,
@@ -27,8 +28,13 @@ from protocolo import (  # noqa: E402
 
 
 def celulas(linha: str) -> list[str]:
-    """As células de uma linha; uma lista com uma célula vazia, se ela não é CSV."""
-    return next(csv.reader([linha]), [""])
+    """As células de uma linha; da que está em branco, uma célula vazia."""
+    return next(csv.reader([linha])) or [""]  # de uma linha vazia o `csv` tira célula nenhuma
+
+
+def formato_de(inicio: bytes) -> Formato:
+    """O formato de uma conexão. Só o primeiro byte conta: o primeiro `recv` pode não trazer mais do que ele."""
+    return Virgulas() if inicio[:1] in (b"c", b"a") else protocolo.formato_de(inicio)
 
 
 class Virgulas(Formato):
@@ -77,7 +83,7 @@ class Virgulas(Formato):
                 return texto if texto.strip() else None
             case ["fim", *_]:
                 return Fim()
-            case [""]:
+            case [celula] if not celula.strip():
                 return None
         return Aviso(f"Não entendi: {linha[:40]}")
 

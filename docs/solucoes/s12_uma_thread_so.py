@@ -7,7 +7,7 @@ O que muda é quem espera. Com uma thread por conexão, cada uma espera no seu `
 espera por todos em `select`, e nenhuma operação pode bloquear. O que era a vida de uma conexão, uma
 função que se lê de cima a baixo, vira um estado guardado entre um evento e outro (`passo`).
 
-Ficou de fora: prazos, senha, despedida, contrapressão. Acrescente um e compare com o do projeto.
+Ficou de fora: prazos, senha, os outros pedidos, despedida, contrapressão. Acrescente um e compare com o do projeto.
 """
 
 import contextlib
@@ -67,7 +67,10 @@ class Servidor:
     # Os eventos.
 
     def aceitar(self, _: int) -> None:
-        sock, _ = self.ouvinte.accept()
+        try:
+            sock, _ = self.ouvinte.accept()
+        except OSError:  # desistiu entre o aviso do select e agora: um erro aqui pararia o servidor inteiro
+            return
         sock.setblocking(False)
         eu = Conexao(sock)
         eu.passo = lambda linha: self.ouvir_o_tipo(eu, linha)
