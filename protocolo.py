@@ -12,10 +12,12 @@ tipos desta página.
 """
 
 import enum
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 PORTA_PADRAO = 12345
 """A porta TCP do relatório."""
@@ -68,7 +70,7 @@ def validar_departamentos(texto: str) -> tuple[str, ...]:
     if "" in nomes:
         raise ValueError("há um nome vazio na lista")
     for nome in nomes:
-        if not 1 <= len(nome) <= MAXIMO_DO_NOME or set(nome) & set(":[]*"):
+        if not 1 <= len(nome) <= MAXIMO_DO_NOME or set(nome) & set(":[]*") or _SUBSTITUTOS.search(nome):
             raise ValueError(f"o departamento {nome!r} não serve: use de 1 a {MAXIMO_DO_NOME} caracteres, sem : [ ] *")
     if len({nome.casefold() for nome in nomes}) < len(nomes):
         raise ValueError("há um departamento repetido")
@@ -89,10 +91,10 @@ def escolher_departamentos(texto: str, opcoes: Sequence[str], varios: bool) -> t
         return tuple(opcoes)
     por_nome = {nome.casefold(): nome for nome in opcoes}
     if not por_nome.keys() >= set(pedidos) or len(pedidos) > 1 and not varios:
-        lista = ", ".join(opcoes)
-        if len(lista.encode()) > MAXIMO_DA_LINHA // 2:  # a recusa também tem de caber numa linha
-            lista = "os que o servidor anuncia"
-        raise ValueError(f"Departamento inválido: escolha entre {lista}.")
+        recusa = f"Departamento inválido: escolha entre {', '.join(opcoes)}."
+        if len(Texto().codificar(Aviso(recusa))) > MAXIMO_DA_LINHA:  # a lista coube com vírgulas só
+            recusa = "Departamento inválido: escolha entre os que o servidor anuncia."
+        raise ValueError(recusa)
     return tuple(dict.fromkeys(por_nome[pedido] for pedido in pedidos))
 
 
@@ -425,10 +427,16 @@ class Texto(Formato):
 
 # --- O formato JSON -----------------------------------------------------------------------------
 
-MAXIMO_DE_APINHADOS = 100
-"""Listas e objetos numa linha de JSON. Só se usam dois; milhares, uns dentro dos outros, esgotam a
-pilha da thread que os lê, e há versões do Python que não o percebem a tempo."""
+MAXIMO_DE_NIVEIS = 100
+"""Listas e objetos uns dentro dos outros numa linha de JSON. Só se usam dois; milhares esgotam a pilha
+da thread que os lê, e há versões do Python que não o percebem a tempo."""
 
+
+def _recusar_constante(constante: str) -> NoReturn:
+    raise ValueError(f"{constante} não é JSON, embora o Python a leia")
+
+
+_DE_JSON = json.JSONDecoder(parse_constant=_recusar_constante).decode
 _EM_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _CADEIAS = re.compile(r'"(?:[^"\\]|\\.)*"?')
 _SUBSTITUTOS = re.compile("[\ud800-\udfff]")  # soltos: os pares o `json` já uniu
@@ -544,12 +552,10 @@ class Json(Formato):
         """O objeto JSON da linha, que tem de trazer um comando; `ValueError` se não é um."""
         if linha is None:
             raise ValueError(f"Linha longa demais (máximo de {MAXIMO_DA_LINHA} bytes).")
-        if linha.count("[") + linha.count("{") > MAXIMO_DE_APINHADOS:
-            estrutura = _CADEIAS.sub("", linha)  # um texto de chat pode ter quantos quiser
-            if estrutura.count("[") + estrutura.count("{") > MAXIMO_DE_APINHADOS:
-                raise ValueError("JSON inválido: há listas e objetos demais.")
+        if linha.count("[") + linha.count("{") > MAXIMO_DE_NIVEIS and _niveis(linha) > MAXIMO_DE_NIVEIS:
+            raise ValueError("JSON inválido: há listas e objetos demais, uns dentro dos outros.")
         try:
-            objeto = json.loads(linha)
+            objeto = _DE_JSON(linha)
         except ValueError:
             raise ValueError("JSON inválido: mande um objeto por linha.") from None
         if not isinstance(objeto, dict):
@@ -581,6 +587,12 @@ class Json(Formato):
         if valor.isprintable():  # quase todo texto já vem limpo
             return valor
         return limpar(_SUBSTITUTOS.sub("\ufffd", valor))
+
+
+def _niveis(linha: str) -> int:
+    """Quantas listas e objetos, no máximo, estão abertos ao mesmo tempo; num texto de chat, não contam."""
+    passos = (1 if letra in "[{" else -1 for letra in _CADEIAS.sub("", linha) if letra in "[]{}")
+    return max(itertools.accumulate(passos), default=0)
 
 
 def comandos_do_servidor(recv: Callable[[int], bytes], formato: Formato | None = None) -> Iterator[Comando]:

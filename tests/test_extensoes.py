@@ -1,16 +1,18 @@
 """Departamentos, comandos, devolução e registro no fio: cada frase da especificação, com o servidor de verdade."""
 
 import contextlib
-import json
+import itertools
 import random
-import socket
+import re
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 import pytest
 from participante import FECHOU, PRAZO
 
-from protocolo import Json, Mensagem, SeparadorDeLinhas, Texto
+from protocolo import Entrada, Json, Texto, Tipo, validar_departamentos
 
 DOIS = ("Vendas", "Suporte")
 ESCOLHA = "FIM:Departamento inválido: escolha entre Vendas, Suporte."
@@ -104,6 +106,8 @@ def test_a_linha_de_tipo_traz_o_departamento(com_dois, tipo, onde, tamanho):
         "outro-do-atendente": ("ATENDENTE", "Vendas,Compras"),
         "virgula-a-mais": ("ATENDENTE", "Vendas,"),
         "linha-longa": ("ATENDENTE", "x" * 5000),
+        "linha-longa-em-branco": ("ATENDENTE", " " * 5000),
+        "linha-longa-sem-fim": ("ATENDENTE", b" " * 4096),
     },
 )
 def test_escolha_invalida(com_dois, tipo, resposta):
@@ -142,17 +146,37 @@ def test_a_recusa_cabe_na_linha(abrir_servidor):
 
 
 def test_o_prazo_e_o_da_identificacao(abrir_servidor):
-    """Quem não responde à pergunta do departamento a tempo é recusado como nas outras."""
+    """Quem não responde à pergunta a tempo é recusado como nas outras, ainda que pingue um byte por vez."""
     alguem = abrir_servidor(departamentos=DOIS, prazo_identificacao=0.2).conecta()
     alguem.envia("CLIENTE", "Yuri")
-    alguem.espera("NOME:", "DEPARTAMENTO:Vendas,Suporte", "FIM:Tempo de identificação esgotado.", FECHOU)
+    alguem.espera("NOME:", "DEPARTAMENTO:Vendas,Suporte")
+    for _ in itertools.takewhile(lambda _: not alguem.tem_o_que_ler(espera=0.02), range(1000)):
+        alguem.envia(b"V")
+    alguem.espera("FIM:Tempo de identificação esgotado.", FECHOU)
 
 
-def test_a_senha_vem_antes_do_nome_e_do_departamento(abrir_servidor):
-    """A ordem das perguntas é senha, nome, departamento, e pode-se responder a todas de uma vez."""
+@pytest.mark.parametrize("tamanho", [1, 5, 4096], ids=["um-byte", "de-cinco", "de-uma-vez"])
+def test_a_senha_vem_antes_do_nome_e_do_departamento(abrir_servidor, tamanho):
+    """A ordem das perguntas é senha, nome, departamento, venham as respostas aos pedaços ou todas de uma vez."""
     ana = abrir_servidor(departamentos=DOIS, senha="segredo").conecta()
-    ana.envia("ATENDENTE", "segredo", "Ana", "")
-    ana.espera("SENHA:", "NOME:", "DEPARTAMENTO:Vendas,Suporte", "FILA:OK")
+    dados = "ATENDENTE\nsegredo\nAna\n\nFILA:\n".encode()
+    for inicio in range(0, len(dados), tamanho):
+        ana.envia(dados[inicio : inicio + tamanho])
+    ana.espera("SENHA:", "NOME:", "DEPARTAMENTO:Vendas,Suporte", "FILA:OK", "AVISO:Nenhum cliente na fila.")
+
+
+def test_a_recusa_traz_a_lista_que_cabe(abrir_servidor):
+    """A recusa só pode abreviar a lista que não caberia na linha."""
+    nomes = tuple(f"{numero:040}" for numero in range(60))  # 2,5 KB
+    alguem = abrir_servidor(departamentos=nomes).conecta()
+    alguem.envia("CLIENTE:x")
+    alguem.espera(f"FIM:Departamento inválido: escolha entre {', '.join(nomes)}.", FECHOU)
+
+
+def test_o_departamento_tem_de_caber_em_utf8():
+    """Um nome que não se pode mandar pelo fio não serve: ninguém o poderia escolher."""
+    with pytest.raises(ValueError):
+        validar_departamentos("Ven\udcff,Suporte")
 
 
 # --- 1. Departamentos: as filas -----------------------------------------------------------------
@@ -432,6 +456,47 @@ def test_transferir_sem_departamentos(servidor):
     yuri.espera("[Ana]: continuamos")
 
 
+# --- 2. Cada comando em cada momento ---------------------------------------------------------------
+
+COM_YURI = "AVISO:O cliente Yuri já está em Vendas."
+SEM_CLIENTE = "AVISO:Nenhum cliente conectado para transferir."
+NAO_ESTA = "AVISO:Você não está em pausa."
+FICARA = "AVISO:Você ficará em pausa depois desta conversa."
+CANCELADA = "AVISO:Pausa cancelada."
+JA_ESTA = "AVISO:Você já está em pausa."
+NINGUEM, BIA = "AVISO:Nenhum cliente na fila.", "AVISO:Clientes na fila: 1 (Bia)."
+
+
+@casos(
+    "antes, respostas, depois",
+    {  # o que o atendente manda antes; o que lê a FILA:, PAUSA:, VOLTA: e TRANSFERIR:Vendas; e ao cliente seguinte
+        "na-fila": ([], [NINGUEM, EM_PAUSA, "FILA:OK", SEM_CLIENTE], ["CONECTADO:Bia"]),
+        "em-pausa": (["PAUSA:"], [NINGUEM, JA_ESTA, "FILA:OK", SEM_CLIENTE], ["CONECTADO:Bia"]),
+        "na-conversa": (["Yuri"], [NINGUEM, FICARA, CANCELADA, COM_YURI], [BIA]),
+        "com-pausa-pedida": (["Yuri", "PAUSA:"], [NINGUEM, FICARA, CANCELADA, COM_YURI], [BIA]),
+    },
+)
+def test_comando_do_atendente(com_dois, antes, respostas, depois):
+    """Em cada momento cada comando tem a sua resposta, uma só, e nenhum chega ao cliente como mensagem."""
+    ana = entra(com_dois, "ATENDENTE:Vendas", "Ana", "FILA:OK")
+    if "Yuri" in antes:
+        yuri = entra(com_dois, "CLIENTE:Vendas", "Yuri", "CONECTADO:Ana")
+        ana.espera("CONECTADO:Yuri")
+    if "PAUSA:" in antes:
+        ana.envia("PAUSA:")
+        ana.espera(FICARA if "Yuri" in antes else EM_PAUSA)
+    ana.envia("FILA:", "PAUSA:", "VOLTA:", "TRANSFERIR:Vendas")
+    ana.espera(*respostas)
+    ana.envia("VOLTA:")
+    ana.espera(NAO_ESTA)
+    if "Yuri" in antes:
+        ana.envia("oi")
+        yuri.espera("[Ana]: oi")
+    entra(com_dois, "CLIENTE:Vendas", "Bia", "FILA:1" if "Yuri" in antes else "CONECTADO:Ana")
+    ana.envia(*["FILA:"] * ("Yuri" in antes))
+    ana.espera(*depois)
+
+
 # --- 2. Na hora errada --------------------------------------------------------------------------
 
 
@@ -640,78 +705,431 @@ def test_quem_causou_o_fim(abrir_servidor, ouvido, acaba, fim):
     assert ouvido == [("inicio", "Yuri", "Ana", ""), ("fim", *fim)]
 
 
-# --- Tudo ao mesmo tempo ------------------------------------------------------------------------
+# =================================================================================================
+# Tudo ao mesmo tempo, e o que a especificação manda dizer a cada um.
+# =================================================================================================
+
+
+class Fio:
+    """Um participante que fala texto ou JSON. Do lado de cá tudo é texto: só o fio sabe a diferença."""
+
+    def __init__(self, servidor, nome, em_json):
+        self.nome, self.em_json = nome, em_json
+        self.cru = servidor.conecta(nome)
+
+    def entra(self, tipo, onde):
+        """Diz tudo na primeira linha; `onde` é vazio num servidor sem departamentos."""
+        if self.em_json:
+            self.cru.envia(Json().codificar(Entrada(Tipo(tipo), onde or None, self.nome)))
+        else:
+            self.cru.envia(f"{tipo}:{onde}" if onde else tipo, self.nome)
+            self.cru.espera("NOME:")
+
+    def envia(self, *linhas):
+        if self.em_json:
+            comandos = Texto(self.nome).ler_participante(linhas)
+            linhas = [Json().codificar(comando) for comando in comandos]
+        self.cru.envia(*linhas)
+
+    def linha(self):
+        linha = self.cru.linha()
+        if linha is FECHOU or not self.em_json:
+            return linha
+        (comando,) = Json().ler_servidor([linha])
+        return Texto().codificar(comando).decode().removesuffix("\n")
+
+    def espera(self, *linhas):
+        """Como a do participante; a `UM_AVISO` serve qualquer aviso."""
+        for esperada in linhas:
+            chegou = self.linha()
+            serve = chegou and chegou.startswith("AVISO:") if esperada == UM_AVISO else chegou == esperada
+            assert serve, f"{self.nome} esperava {esperada!r} e recebeu {chegou!r}"
+
+
+UM_AVISO = "AVISO:…"
+
+
+@dataclass(eq=False)
+class Alguem:
+    """Quem está conectado, para o modelo."""
+
+    nome: str
+    cliente: bool
+    onde: list[str]
+    vez: int  # de quem espera: o menor é o primeiro
+    fase: str = "fila"
+    par: "Alguem | None" = None
+    desde: int = 0  # segundos: do cliente, quando a conversa começou
+    guardadas: list[str] = field(default_factory=list)
+    quer_pausa: bool = False
+    posicao: int = 0  # a última que leu
+
+
+class Modelo:
+    """A especificação como programa: sem rede, sem threads e sem pressa.
+
+    Cada método é um fato. `por_ler` é o que cada um tem a ler desde a última vez; `ouvido`, o que
+    o registro ouviu.
+    """
+
+    def __init__(self, departamentos, devolver, registrar):
+        self.departamentos, self.devolver, self.registrar = departamentos, devolver, registrar
+        self.agora = 0  # segundos
+        self.gente, self.por_ler, self.ouvido = {}, {}, []
+        self.duracoes = {onde: [] for onde in departamentos or [""]}
+        self.vezes, self.furos = itertools.count(), itertools.count(-1, -1)
+
+    def dizer(self, eu, *linhas):
+        self.por_ler.setdefault(eu.nome, []).extend(linhas)
+
+    def contar(self, evento, cliente, *resto):
+        self.ouvido.append((evento, cliente.onde[0], *resto))
+
+    def esperam(self, cliente, onde):
+        """Os clientes ou os atendentes que esperam num dos departamentos, por ordem."""
+        servem = (eu for eu in self.gente.values() if eu.fase == "fila" and eu.cliente is cliente)
+        return sorted((eu for eu in servem if {*eu.onde} & {*onde}), key=lambda eu: eu.vez)
+
+    def posicao_de(self, cliente):
+        return self.esperam(True, cliente.onde).index(cliente) + 1
+
+    # Os passos.
+
+    def chegar(self, *chegaram):
+        """Formam-se os pares que der; quem sobra de `chegaram` lê que espera."""
+        pares = ((eu, self.esperam(False, eu.onde)) for eu in self.esperam(True, self.duracoes))
+        while par := next(((cliente, livres[0]) for cliente, livres in pares if livres), None):
+            self.unir(*par)
+            pares = ((eu, self.esperam(False, eu.onde)) for eu in self.esperam(True, self.duracoes))
+        for eu in chegaram:
+            if eu.fase == "fila" and eu.cliente:
+                eu.posicao = self.posicao_de(eu)
+                self.dizer(eu, f"FILA:{eu.posicao}")
+            elif eu.fase == "fila":
+                self.dizer(eu, "FILA:OK")
+
+    def unir(self, cliente, atendente):
+        for eu, par in (cliente, atendente), (atendente, cliente):
+            eu.fase, eu.par = "conversa", par
+            self.dizer(eu, f"CONECTADO:{par.nome}", *[REGISTRADA] * self.registrar)
+        cliente.desde = self.agora
+        self.contar("inicio", cliente, cliente.nome, atendente.nome, "")
+        for texto in cliente.guardadas:
+            self.entregar(cliente, texto)
+        cliente.guardadas = []
+
+    def entregar(self, eu, texto):
+        self.dizer(eu.par, f"[{eu.nome}]: {texto}")
+        self.contar("mensagem", eu if eu.cliente else eu.par, eu.nome, eu.par.nome, texto)
+
+    def acabar(self, quem, motivo):
+        cliente = quem if quem.cliente else quem.par
+        self.duracoes[cliente.onde[0]].append(self.agora - cliente.desde)
+        self.contar("fim", cliente, quem.nome, quem.par.nome, motivo)
+
+    def passar_a_frente(self, cliente):
+        cliente.fase, cliente.par, cliente.vez, cliente.posicao = "fila", None, next(self.furos), 0
+        return [cliente]
+
+    def liberar(self, atendente):
+        """O atendente deixa a conversa ou a pausa: volta para o fim da fila, se não queria pausa."""
+        atendente.fase, atendente.par, atendente.vez = "fila", None, next(self.vezes)
+        if not atendente.quer_pausa:
+            return [atendente]
+        atendente.fase, atendente.quer_pausa = "pausa", False
+        self.dizer(atendente, EM_PAUSA)
+        return []
+
+    # Os fatos.
+
+    def entrar(self, nome, cliente, onde):
+        self.gente[nome] = Alguem(nome, cliente, onde or [""], next(self.vezes))
+        self.chegar(self.gente[nome])
+
+    def falar(self, eu, texto):
+        if eu.par:
+            self.entregar(eu, texto)
+        elif not eu.cliente:
+            self.dizer(eu, "AVISO:Nenhum cliente conectado; a mensagem não foi enviada.")
+        else:
+            if not eu.guardadas:
+                self.dizer(eu, "AVISO:Você ainda está na fila; sua mensagem será entregue ao atendente.")
+            eu.guardadas.append(texto)  # as histórias são curtas demais para chegar a vinte
+
+    def consultar(self, eu):
+        fila = self.esperam(True, eu.onde)
+        if not eu.cliente:
+            nomes = ", ".join([cliente.nome for cliente in fila[:10]] + ["…"] * (len(fila) > 10))
+            self.dizer(eu, f"AVISO:Clientes na fila: {len(fila)} ({nomes})." if fila else NINGUEM)
+        elif eu.par:
+            self.dizer(eu, UM_AVISO)
+        else:
+            atendem = (outro for outro in self.gente.values() if not outro.cliente and eu.onde[0] in outro.onde)
+            online = sum(atendente.fase != "pausa" for atendente in atendem)
+            posicao, espera = self.posicao_de(eu), self.estimar(eu, online)
+            self.dizer(eu, f"AVISO:Você é o número {posicao} de {len(fila)} na fila; atendentes online: {online}{espera}.")
+
+    def estimar(self, cliente, online):
+        recentes = self.duracoes[cliente.onde[0]][-20:]
+        if not recentes or not online:
+            return ""
+        segundos, por = sum(recentes) * self.posicao_de(cliente), len(recentes) * online  # inteiros: sem erro
+        return f"; espera estimada: {'menos de 1' if segundos < 60 * por else -(-segundos // (60 * por))} min"
+
+    def pausar(self, eu):
+        if eu.cliente:
+            self.dizer(eu, UM_AVISO)
+        elif eu.par:
+            eu.quer_pausa = True
+            self.dizer(eu, FICARA)
+        else:
+            self.dizer(eu, JA_ESTA if eu.fase == "pausa" else EM_PAUSA)
+            eu.fase = "pausa"
+
+    def voltar(self, eu):
+        if eu.cliente:
+            self.dizer(eu, UM_AVISO)
+        elif eu.fase == "pausa":
+            self.chegar(*self.liberar(eu))
+        else:
+            self.dizer(eu, CANCELADA if eu.quer_pausa else NAO_ESTA)
+            eu.quer_pausa = False
+
+    def transferir(self, eu, onde):
+        cliente = eu.par
+        if eu.cliente or not cliente or onde not in self.departamentos or onde in cliente.onde:
+            self.dizer(eu, UM_AVISO)
+            return
+        motivo = f"O cliente {cliente.nome} foi transferido para {onde}."
+        self.acabar(eu, motivo)
+        cliente.onde = [onde]
+        self.dizer(cliente, f"AVISO:Você foi transferido para {onde}.")
+        self.dizer(eu, f"FIM:Atendimento encerrado. {motivo}")
+        self.chegar(*self.passar_a_frente(cliente), *self.liberar(eu))
+
+    def encerrar(self, eu):
+        if not eu.par:
+            self.dizer(eu, "FIM:Você saiu da fila.", FECHOU)
+            del self.gente[eu.nome]
+            return
+        self.desfazer(eu, "encerrou a conversa")
+        self.dizer(eu, "FIM:Atendimento encerrado. Você encerrou a conversa.")
+        if not eu.cliente:
+            self.chegar(*self.liberar(eu))
+        else:
+            self.dizer(eu, FECHOU)
+            del self.gente[eu.nome]
+
+    def cair(self, eu):
+        del self.gente[eu.nome]
+        if eu.par:
+            self.desfazer(eu, "desconectou")
+
+    def desfazer(self, quem, fez):
+        """O que a conversa desfeita por `quem` muda para o outro."""
+        par = quem.par
+        motivo = f"O {'cliente' if quem.cliente else 'atendente'} {quem.nome} {fez}."
+        self.acabar(quem, motivo)
+        if self.devolver and par.cliente and fez == "desconectou":
+            self.dizer(par, f"AVISO:{motivo} Você voltou para o início da fila.")
+            self.chegar(*self.passar_a_frente(par))
+        elif par.cliente:
+            self.dizer(par, f"FIM:Atendimento encerrado. {motivo}", FECHOU)
+            del self.gente[par.nome]
+        else:
+            self.dizer(par, f"FIM:Atendimento encerrado. {motivo}")
+            self.chegar(*self.liberar(par))
+
+    def publicar(self):
+        for cliente in self.esperam(True, self.duracoes):
+            if cliente.posicao != self.posicao_de(cliente):
+                cliente.posicao = self.posicao_de(cliente)
+                self.dizer(cliente, f"FILA:{cliente.posicao}")
+
+
+FATOS = {"entrar": 6, "falar": 6, "consultar": 4, "pausar": 3, "voltar": 4, "transferir": 6, "encerrar": 3, "cair": 2}
+FATOS |= {"passar_o_tempo": 4, "publicar": 3}
+LINHAS = {"consultar": "FILA:", "pausar": "PAUSA:", "voltar": "VOLTA:", "encerrar": "FIM:"}
+
+
+@pytest.mark.parametrize("departamentos", [(), DOIS], ids=["sem-departamentos", "com-dois"])
+@pytest.mark.parametrize("devolver", [False, True], ids=["encerra", "devolve"])
+def test_cada_um_le_o_que_a_especificacao_manda(abrir_servidor, departamentos, devolver):
+    """Numa história sorteada, em texto e em JSON, cada um lê exatamente o que o modelo diz, e nada mais."""
+    modelo, ouvido = Modelo(departamentos, devolver, registrar=True), []
+
+    def ouvir(a):
+        ouvido.extend((a.evento, a.conversa.departamento, a.de, a.para, texto) for texto in a.textos)
+
+    servidor = abrir_servidor(departamentos=departamentos, devolver=devolver, ouvinte=ouvir)
+    servidor.filas.relogio = lambda: modelo.agora
+    servidor.carteiro.proxima_publicacao = time.monotonic() + 3600  # quem publica as posições é o teste
+    sorte, fios = random.Random(f"{departamentos} {devolver}"), {}
+
+    def sortear(fato):
+        """Um fato: no modelo e no servidor. Depois dele, a resposta a uma consulta diz que já aconteceu."""
+        if fato == "entrar":
+            nome, cliente = f"P{len(fios)}", sorte.random() < 0.6
+            onde = sorte.sample(departamentos, 1 if cliente else sorte.randint(1, 2)) if departamentos else []
+            fios[nome] = Fio(servidor, nome, em_json=sorte.random() < 0.5)
+            fios[nome].entra("CLIENTE" if cliente else "ATENDENTE", ",".join(onde))
+            return modelo.entrar(nome, cliente, onde)
+        if fato == "passar_o_tempo":
+            modelo.agora += sorte.choice([1, 20, 60, 200])
+            return None
+        if fato == "publicar":
+            servidor.cumprir(servidor.filas.publicar_posicoes())
+            return modelo.publicar()
+        eu = sorte.choice(list(modelo.gente.values()))
+        if fato == "cair":
+            fios[eu.nome].cru.fecha()
+            assert servidor.conexoes[int(eu.nome[1:])].fechou.wait(PRAZO)
+            return modelo.cair(eu)
+        qual = {"falar": [f"{passo}"], "transferir": [sorte.choice([*departamentos, "Compras"])]}.get(fato, [])
+        linha = LINHAS.get(fato) or ("TRANSFERIR:{}" if fato == "transferir" else "{}").format(*qual)
+        getattr(modelo, fato)(eu, *qual)
+        if eu.nome in modelo.gente:
+            modelo.consultar(eu)
+        return fios[eu.nome].envia(linha, "FILA:")
+
+    for passo in range(600):
+        poucos, muitos = len(modelo.gente) < 2, len(modelo.gente) > 16
+        sortear("entrar" if poucos else "cair" if muitos else sorte.choices([*FATOS], FATOS.values())[0])
+        for nome, linhas in modelo.por_ler.items():
+            fios[nome].espera(*linhas)
+        modelo.por_ler.clear()
+    assert ouvido == modelo.ouvido and len(ouvido) > 100
+
+
+# O que cada um pode ler em cada momento, e o momento em que fica. Entre um fato e outro ninguém para
+# no meio: depois de um `CONECTADO:` vem o aviso do registro, e não outra coisa.
+SITUACAO = r"AVISO:Você é o número \d+ de \d+ na fila; atendentes online: \d+(; espera estimada: .+ min)?\."
+SO_ATENDENTES = r"AVISO:Só atendentes .+"
+CONSULTA = r"AVISO:(Clientes na fila: \d+ \(.+\)|Nenhum cliente na fila)\."
+SEM_PAR = r"AVISO:Nenhum cliente conectado.+"
+MOMENTOS = {
+    "CLIENTE": {
+        "entrando": {r"NOME:": "entrando", r"FILA:\d+": "fila", r"CONECTADO:.+": "unido"},
+        "fila": {
+            rf"FILA:\d+|{SITUACAO}|{SO_ATENDENTES}|AVISO:Você ainda está.+|AVISO:Limite.+": "fila",
+            r"CONECTADO:.+": "unido",
+            r"FIM:Você saiu da fila\.": "fim",
+        },
+        "unido": {re.escape(REGISTRADA): "conversa"},
+        "conversa": {
+            rf"\[.+\]: .+|{SO_ATENDENTES}|AVISO:Você já está sendo atendido\.": "conversa",
+            r"AVISO:Você foi transferido para (Vendas|Suporte)\.": "deslocado",
+            r"AVISO:O atendente .+ desconectou\. Você voltou para o início da fila\.": "deslocado",
+            r"FIM:Atendimento encerrado\. .+": "fim",
+        },
+        "deslocado": {r"FILA:1": "fila", r"CONECTADO:.+": "unido"},
+        "fim": {},
+    },
+    "ATENDENTE": {
+        "entrando": {r"NOME:": "entrando", r"FILA:OK": "fila", r"CONECTADO:.+": "unido"},
+        "fila": {
+            rf"{CONSULTA}|{SEM_PAR}|{NAO_ESTA}": "fila",
+            EM_PAUSA: "pausa",
+            r"CONECTADO:.+": "unido",
+            r"FIM:Você saiu da fila\.": "fim",
+        },
+        "pausa": {
+            rf"{CONSULTA}|{SEM_PAR}|{JA_ESTA}": "pausa",
+            r"FILA:OK": "fila",
+            r"CONECTADO:.+": "unido",
+            r"FIM:Você saiu da fila\.": "fim",
+        },
+        "unido": {re.escape(REGISTRADA): "conversa"},
+        "conversa": {
+            rf"\[.+\]: .+|{CONSULTA}|{NAO_ESTA}|AVISO:O cliente .+ já está em .+": "conversa",
+            FICARA: "conversa e pausa",
+            r"FIM:Atendimento encerrado\. .+": "livre",
+        },
+        "conversa e pausa": {
+            rf"\[.+\]: .+|{CONSULTA}|{FICARA}|AVISO:O cliente .+ já está em .+": "conversa e pausa",
+            CANCELADA: "conversa",
+            r"FIM:Atendimento encerrado\. .+": "fora",
+        },
+        "livre": {r"FILA:OK": "fila", r"CONECTADO:.+": "unido"},
+        "fora": {EM_PAUSA: "pausa"},
+        "fim": {},
+    },
+}
 
 
 class Pessoa:
-    """Alguém que faz de tudo, em texto ou em JSON, e lembra as mensagens que leu."""
+    """Alguém que faz de tudo, em texto ou em JSON, e confere cada linha que lê."""
 
-    def __init__(self, servidor, numero, semente):
-        self.sorteio = random.Random(f"{semente} {numero}")
-        self.servidor = servidor
-        self.nome = f"P{numero}"
-        self.em_json = self.sorteio.random() < 0.5
-        self.atende = self.sorteio.random() < 0.4
-        self.lidas = []  # (quem disse, texto)
-        self.sumiu = False
+    def __init__(self, servidor, nome, semente):
+        self.sorte = random.Random(f"{semente} {nome}")
+        self.tipo = self.sorte.choice(["CLIENTE", "CLIENTE", "ATENDENTE"])
+        self.servidor, self.nome = servidor, nome
+        self.momento, self.par, self.lidas = "entrando", None, []
+        self.leu_tudo = False
 
     def viver(self):
-        self.fio = self.servidor.conecta(self.nome)
-        onde = self.sorteio.choice(DOIS if not self.atende else ["Vendas", "Vendas,Suporte", "*"])
-        if self.em_json:
-            comando = "atendente" if self.atende else "cliente"
-            self.fio.envia(json.dumps({"comando": comando, "nome": self.nome, "departamento": onde}))
-        else:
-            self.fio.envia(f"{'ATENDENTE' if self.atende else 'CLIENTE'}:{onde}", self.nome)
-        leitor = threading.Thread(target=self.ler)
-        leitor.start()
-        with contextlib.suppress(OSError):  # já foi desconectado
-            for passo in range(self.sorteio.randrange(5, 40)):
-                self.fio.envia(self.linha(passo))
-                if passo % 5 == 0:
-                    self.fio.tem_o_que_ler(self.sorteio.random() / 100)
-            self.sumiu = self.sorteio.random() < 0.3
-            self.fio.sock.shutdown(socket.SHUT_RDWR if self.sumiu else socket.SHUT_WR)
-        leitor.join(PRAZO)
-        self.fio.fecha()
+        self.fio = Fio(self.servidor, self.nome, em_json=self.sorte.random() < 0.5)
+        onde = self.sorte.choice(DOIS if self.tipo == "CLIENTE" else [*DOIS, "Vendas,Suporte", "*"])
+        with contextlib.suppress(ConnectionError):  # o servidor já o desconectou
+            self.fio.entra(self.tipo, onde)
+            for passo in range(self.sorte.randrange(3, 25)):
+                self.fio.envia(*self.linhas(passo))
+                if self.sorte.random() < 0.5:  # uma consulta dá tempo ao tempo: espera-se pela resposta
+                    self.fio.envia("FILA:")
+                    self.ler_ate(rf"{SITUACAO}|{CONSULTA}|AVISO:Você já está sendo atendido\.")
+            if self.sorte.random() < 0.7:
+                self.fio.cru.para_de_escrever()
+                self.ler_ate(FECHOU)
+        self.sorte.choice([self.fio.cru.some, self.fio.cru.fecha])()
 
-    def linha(self, passo):
-        """Quase sempre uma mensagem; às vezes um comando, que pode não caber."""
-        pedido = self.sorteio.choices(["mensagem", "fila", "pausa", "volta", "transferir", "fim"], [30, 2, 1, 2, 2, 1])[0]
-        onde, texto = self.sorteio.choice(DOIS), f"{self.nome}.{passo}"
-        if self.em_json:
-            return json.dumps({"comando": pedido, "texto": texto, "departamento": onde})
-        return {"mensagem": texto, "transferir": f"TRANSFERIR:{onde}"}.get(pedido, f"{pedido.upper()}:")
+    def linhas(self, passo):
+        """Quase sempre mensagens; às vezes um comando, que pode não caber."""
+        comandos = ["PAUSA:", "VOLTA:", "TRANSFERIR:Vendas", "TRANSFERIR:Suporte", "FIM:"]
+        mensagens = [f"{passo}.{n}" for n in range(self.sorte.choice([1, 1, 2, 9]))]
+        return self.sorte.choices([mensagens, *([comando] for comando in comandos)], [20, 1, 3, 2, 2, 1])[0]
 
-    def ler(self):
-        formato = Json() if self.em_json else Texto()
-        separador = SeparadorDeLinhas(formato.maximo)
-        try:
-            while dados := self.fio.sock.recv(4096):
-                for comando in formato.ler_servidor(separador.alimentar(dados)):
-                    if isinstance(comando, Mensagem):
-                        self.lidas.append((comando.nome, *comando.textos))
-        except OSError:
-            if not self.sumiu:
-                raise
+    def ler_ate(self, forma):
+        while (linha := self.fio.linha()) is not FECHOU:
+            self.conferir(linha)
+            if forma is not FECHOU and re.fullmatch(forma, linha):
+                return
+        self.leu_tudo = True
+        raise ConnectionResetError
+
+    def conferir(self, linha):
+        passos = MOMENTOS[self.tipo][self.momento].items()
+        seguinte = next((momento for forma, momento in passos if re.fullmatch(forma, linha)), None)
+        assert seguinte, f"{self.nome} ({self.tipo}) leu {linha!r} em {self.momento}"
+        self.momento = seguinte
+        if linha.startswith("CONECTADO:"):
+            self.par = linha.removeprefix("CONECTADO:")
+        elif linha.startswith("["):
+            assert linha.startswith(f"[{self.par}]: "), f"{self.nome} leu {linha!r} numa conversa com {self.par}"
+            self.lidas.append(linha)
 
 
 @pytest.mark.parametrize("semente", range(3), ids="semente-{}".format)
 def test_caos_com_tudo_ligado(abrir_servidor, semente):
-    """Cada um lê o que o registro diz que lhe foi dito, na ordem; no fim não sobra ninguém."""
-    ouvido = []  # (de, para, texto)
+    """Cada um só lê o que podia, e tudo o que o registro diz que lhe foi dito, na ordem; no fim não sobra ninguém."""
+    ouvido = []
 
     def ouvir(a):
-        ouvido.extend((a.de, a.para, texto) for texto in a.textos if a.evento == "mensagem")
+        ouvido.extend((a.conversa.numero, a.evento, a.de, a.para, texto) for texto in a.textos)
 
-    servidor = abrir_servidor(departamentos=DOIS, devolver=True, ouvinte=ouvir)
-    pessoas = [Pessoa(servidor, numero, semente) for numero in range(40)]
-    with ThreadPoolExecutor(len(pessoas)) as threads:
+    servidor = abrir_servidor(departamentos=DOIS, devolver=True, ouvinte=ouvir, prazo_envio=PRAZO)
+    pessoas = [Pessoa(servidor, f"P{numero}", semente) for numero in range(120)]
+    with ThreadPoolExecutor(40) as threads:
         list(threads.map(Pessoa.viver, pessoas))
     servidor.espera_que_fechem()
     filas = servidor.filas
     assert not (filas.user_states or filas.fila_clientes or filas.fila_atendentes or filas.online)
-    assert len(ouvido) == len({texto for _, _, texto in ouvido}) > 20
+    mensagens = [(de, para, texto) for _, evento, de, para, texto in ouvido if evento == "mensagem"]
     for pessoa in pessoas:
-        ditas = [(de, texto) for de, para, texto in ouvido if para == pessoa.nome]
-        assert pessoa.lidas == (ditas[: len(pessoa.lidas)] if pessoa.sumiu else ditas)
+        para_ela = [f"[{de}]: {texto}" for de, para, texto in mensagens if para == pessoa.nome]
+        assert pessoa.lidas == (para_ela if pessoa.leu_tudo else para_ela[: len(pessoa.lidas)])
+        dela = [tuple(map(int, texto.split("."))) for de, _, texto in mensagens if de == pessoa.nome]
+        assert dela == sorted(set(dela)), f"de {pessoa.nome}, algo se repetiu ou trocou de lugar"
+    for numero in range(1, filas.conversas + 1):
+        eventos = [evento for conversa, evento, *_ in ouvido if conversa == numero]
+        assert eventos == ["inicio", *["mensagem"] * (len(eventos) - 2), "fim"]
+    assert len(mensagens) > 100

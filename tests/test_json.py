@@ -1,13 +1,15 @@
 """O formato JSON: o mesmo protocolo, um objeto por linha."""
 
 import json
+import signal
 
 import pytest
 from participante import FECHOU
+from test_falhas import abrir_processo, so_no_posix
 
 from protocolo import (
     MAXIMO_DA_LINHA,
-    MAXIMO_DE_APINHADOS,
+    MAXIMO_DE_NIVEIS,
     Aviso,
     Conectado,
     Consulta,
@@ -28,6 +30,8 @@ from protocolo import (
     comandos_do_servidor,
     formato_de,
 )
+
+__all__ = ["abrir_processo"]  # um acessório que o teste pede pelo nome
 
 FAMILIA = "\N{MAN}\N{ZERO WIDTH JOINER}\N{WOMAN}\N{ZERO WIDTH JOINER}\N{GIRL}"
 
@@ -177,6 +181,13 @@ def test_ler_resposta():
         "espacos-nas-pontas": ('{"comando":"mensagem","texto":" oi "}', " oi "),
         "controles": (r'{"comando":"mensagem","texto":"a\u001b[2J\n\u0000\u202eb\tc"}', "a[2Jb c"),
         "substituto-solto": (r'{"comando":"mensagem","texto":"a\ud800b\udc00"}', "a\ufffdb\ufffd"),
+        "par-trocado": (r'{"comando":"mensagem","texto":"\ude00\ud83d"}', "\ufffd\ufffd"),
+        "comando-com-escapes": (r'{"comando":"\u006densagem","texto":"\u0046IM\u003a"}', "FIM:"),
+        "aspas-e-barras": (r'{"comando":"mensagem","texto":"\"\\\/\b\f\r"}', '"\\/'),
+        "bidirecional-e-separadores": (r'{"comando":"mensagem","texto":"a\u2066\u2028\u2029\u200db"}', "a\u200db"),
+        "chave-repetida": ('{"comando":"mensagem","texto":"um","texto":"dois"}', "dois"),
+        "chaves-a-mais": ('{"comando":"mensagem","texto":"oi","x":null,"y":[1,{"z":1e999}]}', "oi"),
+        "numero-enorme-a-mais": (f'{{"comando":"mensagem","texto":"oi","x":{"9" * 4000}}}', "oi"),
         "par-de-substitutos": (r'{"comando":"mensagem","texto":"\ud83d\ude00"}', "😀"),
         "muitos-colchetes": ('{"comando":"mensagem","texto":"' + "[" * 3000 + '"}', "[" * 3000),
         "nome-de-outro": ('{"comando":"mensagem","nome":"Ana","texto":"oi"}', "oi"),
@@ -206,10 +217,21 @@ def test_texto_em_branco(texto):
         "do-servidor": ('{"comando":"conectado","nome":"Ana"}', 'Comando desconhecido: "conectado".'),
         "sem-texto": ('{"comando":"mensagem"}', 'Campo "texto" inválido: deve ser um texto.'),
         "texto-numerico": ('{"comando":"mensagem","texto":1}', 'Campo "texto" inválido: deve ser um texto.'),
+        "comando-nulo": ('{"comando":null}', 'Campo "comando" inválido: deve ser um texto.'),
+        "comando-em-lista": ('{"comando":["fila"]}', 'Campo "comando" inválido: deve ser um texto.'),
+        "texto-nulo": ('{"comando":"mensagem","texto":null}', 'Campo "texto" inválido: deve ser um texto.'),
+        "texto-em-lista": ('{"comando":"mensagem","texto":["oi"]}', 'Campo "texto" inválido: deve ser um texto.'),
+        "transferir-em-lista": (
+            '{"comando":"transferir","departamento":["A"]}',
+            'Campo "departamento" inválido: deve ser um texto.',
+        ),
+        "maiusculas": ('{"comando":"FILA"}', 'Comando desconhecido: "FILA".'),
+        "dois-objetos": ('{"comando":"fila"}{"comando":"fila"}', INVALIDO),
+        "aspas-simples": ("{'comando':'fila'}", INVALIDO),
         "transferir-sem-nome": ('{"comando":"transferir"}', 'Campo "departamento" inválido: deve ser um texto.'),
         "numero-enorme": ("9" * 4000, INVALIDO),
-        "fundo": ("[" * 4090, "JSON inválido: há listas e objetos demais."),
-        "apinhado": ('{"a":' * (MAXIMO_DE_APINHADOS + 1), "JSON inválido: há listas e objetos demais."),
+        "fundo": ("[" * 4090, "JSON inválido: há listas e objetos demais, uns dentro dos outros."),
+        "apinhado": ('{"a":' * (MAXIMO_DE_NIVEIS + 1), "JSON inválido: há listas e objetos demais, uns dentro dos outros."),
         "aspas-abertas": ('{"comando":"mensagem","texto":"' + "[" * 3000, INVALIDO),
     },
 )
@@ -220,7 +242,19 @@ def test_o_que_nao_se_entende_vira_aviso(linha, aviso):
 
 def test_ate_o_limite_de_listas():
     """Uma chave a mais com muitas listas ainda é ignorada."""
-    linha = '{"comando":"fila","x":' + "[" * (MAXIMO_DE_APINHADOS - 1) + "]" * (MAXIMO_DE_APINHADOS - 1) + "}"
+    linha = '{"comando":"fila","x":' + "[" * (MAXIMO_DE_NIVEIS - 1) + "]" * (MAXIMO_DE_NIVEIS - 1) + "}"
+    assert Json().ler_participante([linha]) == [Consulta()]
+
+
+@pytest.mark.parametrize("constante", ["NaN", "Infinity", "-Infinity"])
+def test_constantes_que_nao_sao_json(constante):
+    """Nenhum outro programa leria esta linha: ela é JSON inválido mesmo numa chave a mais."""
+    assert Json().ler_participante([f'{{"comando":"fila","x":{constante}}}']) == [Aviso(INVALIDO)]
+
+
+def test_muitas_listas_lado_a_lado():
+    """Chaves a mais são ignoradas, também uma lista comprida: só as que estão umas dentro das outras esgotam a pilha."""
+    linha = json.dumps({"comando": "fila", "x": [[]] * (MAXIMO_DE_NIVEIS + 1)})
     assert Json().ler_participante([linha]) == [Consulta()]
 
 
@@ -262,6 +296,11 @@ def test_lixo_do_servidor_e_descartado(linha):
 
 def objeto(**campos):
     return json.dumps(campos, ensure_ascii=False)
+
+
+def objeto_do_fio(comando, mensagem):
+    """A linha exata de um `fim` ou de um `aviso`."""
+    return json.dumps({"comando": comando, "mensagem": mensagem}, ensure_ascii=False, separators=(",", ":"))
 
 
 @pytest.fixture
@@ -312,7 +351,25 @@ def test_o_que_falta_e_perguntado(com_dois, tamanho):
             "Departamento inválido: escolha entre Vendas, Suporte.",
         ),
         "senha": ([objeto(comando="atendente", senha="errada")], "Senha incorreta."),
-        "fundo": (["{" + "[" * 4000], "JSON inválido: há listas e objetos demais."),
+        "fundo": (["{" + "[" * 4000], "JSON inválido: há listas e objetos demais, uns dentro dos outros."),
+        "linha-longa-sem-fim": ([b"{" + b" " * 4095], "Linha longa demais (máximo de 4096 bytes)."),
+        "antes-de-entrar": (
+            [objeto(comando="mensagem", texto="oi")],
+            'Tipo inválido: o primeiro comando é "cliente" ou "atendente".',
+        ),
+        "nome-em-branco": (
+            [objeto(comando="cliente", nome=" ")],
+            "Nome inválido: use de 1 a 40 caracteres, sem colchetes.",
+        ),
+        "nome-nulo": ([objeto(comando="cliente", nome=None)], 'Campo "nome" inválido: deve ser um texto.'),
+        "dois-do-cliente": (
+            [objeto(comando="cliente", nome="Yuri", departamento=["Vendas", "Suporte"])],
+            "Departamento inválido: escolha entre Vendas, Suporte.",
+        ),
+        "todos-do-cliente": (
+            [objeto(comando="cliente", nome="Yuri", departamento="*")],
+            "Departamento inválido: escolha entre Vendas, Suporte.",
+        ),
     },
 )
 def test_recusa_em_json(com_dois, linhas, motivo):
@@ -327,6 +384,48 @@ def test_resposta_que_nao_e_json(com_dois):
     yuri = com_dois.conecta()
     yuri.envia(objeto(comando="cliente"), "Yuri")
     yuri.espera('{"comando":"nome"}', f'{{"comando":"fim","mensagem":"{INVALIDO}"}}', FECHOU)
+
+
+@casos(
+    "linhas, motivo",
+    {
+        "linha-vazia": ([""], INVALIDO),
+        "outro-comando": (['{"comando":"fila"}'], 'Resposta inválida: o comando esperado é "nome".'),
+        "linha-longa": (["{" + " " * 5000], "Linha longa demais (máximo de 4096 bytes)."),
+        "departamento-longo": (
+            ['{"comando":"nome","nome":"Yuri"}', " " * 5000],
+            "Linha longa demais (máximo de 4096 bytes).",
+        ),
+        "departamento-nulo": (
+            ['{"comando":"nome","nome":"Yuri"}', '{"comando":"departamento","departamento":null}'],
+            'Campo "departamento" inválido: deve ser um texto.',
+        ),
+    },
+)
+def test_resposta_que_nao_serve(com_dois, linhas, motivo):
+    """O que não é a resposta esperada é recusado com um `fim` que diz por quê."""
+    yuri = com_dois.conecta()
+    yuri.envia(objeto(comando="cliente"), *linhas)
+    perguntas = ['{"comando":"nome"}', '{"comando":"departamento","opcoes":["Vendas","Suporte"]}']
+    yuri.espera(*perguntas[: len(linhas)], f'{{"comando":"fim","mensagem":{json.dumps(motivo, ensure_ascii=False)}}}', FECHOU)
+
+
+def test_departamento_onde_nao_os_ha(servidor):
+    """Num servidor sem departamentos não se diz um, e não se pergunta."""
+    yuri, bia = servidor.conecta(), servidor.conecta()
+    yuri.envia(objeto(comando="cliente", nome="Yuri", departamento="Vendas"))
+    yuri.espera(objeto_do_fio("fim", "Departamento inválido: este servidor não tem departamentos."), FECHOU)
+    bia.envia(objeto(comando="cliente", nome="Bia"))
+    bia.espera('{"comando":"fila","posicao":1}')
+
+
+def test_o_formato_e_o_do_primeiro_byte(abrir_servidor):
+    """Quem só mandou meia linha já é respondido no seu formato; quem não mandou nada, em texto."""
+    servidor = abrir_servidor(prazo_identificacao=0.2)
+    meia, calado = servidor.conecta(), servidor.conecta()
+    meia.envia(b"{")
+    meia.espera(objeto_do_fio("fim", "Tempo de identificação esgotado."), FECHOU)
+    calado.espera("FIM:Tempo de identificação esgotado.", FECHOU)
 
 
 def test_json_conversa_com_texto(servidor):
@@ -368,11 +467,45 @@ def test_a_conexao_continua_depois_do_erro(servidor):
     yuri.espera('{"comando":"conectado","nome":"Ana"}')
     yuri.envia("oi", "[" * 4090, b"{" + b"x" * 5000 + b"\n", objeto(comando="mensagem", texto="aqui"))
     yuri.espera(f'{{"comando":"aviso","mensagem":"{INVALIDO}"}}')
-    yuri.espera('{"comando":"aviso","mensagem":"JSON inválido: há listas e objetos demais."}')
+    yuri.espera('{"comando":"aviso","mensagem":"JSON inválido: há listas e objetos demais, uns dentro dos outros."}')
     yuri.espera(
         '{"comando":"aviso","mensagem":"Mensagem longa demais (máximo de 4096 bytes); não foi enviada."}'
     )
     ana.espera("CONECTADO:Yuri", "[Yuri]: aqui")
+
+
+HOSTIS = {
+    "listas": b"[" * 4090,
+    "objetos": b'{"a":' * 818,
+    "listas-e-objetos": b'[{"a":' * 680,
+    "listas-num-campo": b'{"comando":"fila","x":' + b"[" * 2000 + b"]" * 2000 + b"}",
+    "listas-depois-de-um-texto": b'{"a":"\\"","b":' + b"[" * 4000,
+    "numero": b"9" * 4090,
+    "expoente": b"1e" + b"9" * 4000,
+    "aspas": b'"' * 4090,
+    "barras": b'"' + b"\\" * 4000,
+    "chaves-demais": b"{" + b",".join(b'"%d":0' % numero for numero in range(450)),
+}
+
+
+@so_no_posix
+def test_o_processo_sobrevive_ao_json_hostil(abrir_processo):
+    """Com a pilha pequena que o servidor dá às threads, nenhuma linha o derruba: em conversa, aviso; antes dela, fim."""
+    processo = abrir_processo()
+    yuri = processo.conecta("Yuri")
+    yuri.envia(objeto(comando="cliente", nome="Yuri"))
+    yuri.espera('{"comando":"fila","posicao":1}')
+    for hostil in HOSTIS.values():
+        yuri.envia(hostil + b"\n")
+        assert yuri.linha().startswith('{"comando":"aviso","mensagem":"JSON inválido: ')
+        for antes in [], [objeto(comando="cliente")]:
+            outro = processo.conecta()
+            outro.envia(*antes, hostil + b"\n" if antes else b'{"x":' + hostil[:4000] + b"\n")
+            assert outro.le_ate(FECHOU)[-1].startswith('{"comando":"fim","mensagem":"JSON inválido: ')
+    yuri.envia(objeto(comando="fila"))
+    yuri.espera(objeto_do_fio("aviso", "Você é o número 1 de 1 na fila; atendentes online: 0."))
+    processo.fecha_participantes()
+    processo.termina(signal.SIGTERM)
 
 
 @pytest.mark.parametrize("tamanho", [1, 5, 4096], ids=["um-byte", "de-cinco", "de-uma-vez"])
