@@ -1,6 +1,7 @@
 """Os experimentos da aula: cada um tem de mostrar o erro e o conserto, sempre."""
 
 import contextlib
+import os
 import re
 import subprocess
 import sys
@@ -16,28 +17,37 @@ PASTA = Path(__file__).parent.parent / "docs" / "experimentos"
 EXPERIMENTOS = sorted(arquivo.stem for arquivo in PASTA.glob("0*.py"))
 DEMORADOS = {"07_comboio_da_gil"}
 PRAZO = 60  # segundos
+AMBIENTE = os.environ | {"PYTHONIOENCODING": "utf-8"}
 
 
-def iniciar(experimento):
-    """Um experimento que roda sozinho, de outra pasta que não a do projeto."""
-    comando = [sys.executable, str(PASTA / f"{experimento}.py")]
+def iniciar(*argumentos):
+    """Um programa que roda sozinho, de outra pasta que não a do projeto."""
     saida = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "encoding": "utf-8"}
-    return subprocess.Popen(comando, cwd=PASTA.parent, **saida)
+    return subprocess.Popen([sys.executable, *argumentos], cwd=PASTA.parent, env=AMBIENTE, **saida)
+
+
+def iniciar_experimento(nome):
+    return iniciar(str(PASTA / f"{nome}.py"))
 
 
 @pytest.fixture(scope="module")
 def rodando():
     """Os rápidos, todos ao mesmo tempo: um não pode depender de ter a máquina só para si."""
     with contextlib.ExitStack() as pilha:
-        processos = {nome: pilha.enter_context(iniciar(nome)) for nome in EXPERIMENTOS if nome not in DEMORADOS}
+        rapidos = [nome for nome in EXPERIMENTOS if nome not in DEMORADOS]
+        processos = {nome: pilha.enter_context(iniciar_experimento(nome)) for nome in rapidos}
         yield processos
         for processo in processos.values():
             processo.kill()
 
 
-def conferir(processo):
-    saida, _ = processo.communicate(timeout=PRAZO)
-    assert processo.returncode == 0, saida
+def conferir(processo, codigo=0):
+    """Espera que o programa acabe, com este código e sem um traceback; devolve o que ele mostrou."""
+    try:
+        saida, _ = processo.communicate(timeout=PRAZO)
+    finally:
+        processo.kill()  # o que não acabou no prazo prenderia também o teste
+    assert processo.returncode == codigo, saida
     assert "Traceback" not in saida
     return saida
 
@@ -61,9 +71,16 @@ def test_experimento(rodando, experimento):
         assert donos and (hasattr(donos[0], membro) or hasattr(donos[0](), membro)), f"{classe}.{membro}"
 
 
+def test_quem_nao_viu_o_que_afirma():
+    """O experimento que não viu o que afirma diz o quê e acaba com código 1, mesmo com uma thread parada."""
+    programa = f"import sys, threading; sys.path.insert(0, {str(PASTA)!r}); from experimento import comecar, conferir;"
+    with iniciar("-c", programa + "comecar(threading.Event().wait); conferir(False, 'a trava presa')") as processo:
+        assert conferir(processo, codigo=1) == "Não se viu o que se esperava: a trava presa.\n"
+
+
 @pytest.mark.demorado
 @pytest.mark.parametrize("experimento", sorted(DEMORADOS))
 def test_experimento_demorado(experimento):
     """O que mede roda até o fim e mostra o que mediu, seja o que for."""
-    with iniciar(experimento) as processo:
+    with iniciar_experimento(experimento) as processo:
         assert "No projeto: " in conferir(processo) or sys.platform != "linux"

@@ -10,7 +10,6 @@ import pytest
 from participante import FECHOU, PRAZO
 
 from rastro import COLUNA, Rastro, SocketRastreado, TravaRastreada
-from servidor import Conexao, Servidor
 
 HORA = r"\d\d:\d\d:\d\d\.\d\d\d"
 

@@ -2,36 +2,27 @@
 
 import threading
 
-from experimento import certo, conferir, errado, porque, titulo, ver
+from experimento import certo, conferir, errado, juntas, porque, titulo, ver
 
 from filas import Fase, Filas, Participante
 from protocolo import Tipo
 
 titulo("Duas threads, um atendente livre, nenhuma trava")
 livres = ["Ana"]
-pares = {}
-troca = threading.Barrier(2)  # o ponto em que o sistema poderia trocar de thread: aqui, ele sempre troca
+pares = {}  # o atendente de cada cliente
+ponto_de_troca = threading.Barrier(2).wait  # onde o sistema poderia trocar de thread: aqui, sempre troca
 
 
 def chamar_sem_trava(cliente: str) -> None:
     if livres:  # 1. há alguém livre?
-        troca.wait()  # ...e neste instante a outra thread faz a mesma pergunta
+        ponto_de_troca()  # ...e neste instante a outra thread faz a mesma pergunta
         pares[cliente] = livres[0]  # 2. então é meu
-        troca.wait()
-        if "Ana" in livres:
-            livres.remove("Ana")  # 3. e já não está livre
+        ponto_de_troca()
+        livres.clear()  # 3. e já não está livre
 
 
-def duas_threads(alvo, *nomes: str) -> None:
-    threads = [threading.Thread(target=alvo, args=(nome,)) for nome in nomes]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-
-duas_threads(chamar_sem_trava, "Yuri", "Bia")
-ver("quem fala com quem", pares)
+juntas(lambda: chamar_sem_trava("Yuri"), lambda: chamar_sem_trava("Bia"))
+ver("quem fala com quem", dict(sorted(pares.items())))
 conferir(pares == {"Yuri": "Ana", "Bia": "Ana"}, "os dois com a mesma atendente")
 errado("os dois acham que Ana é deles")
 porque("""Perguntar e tomar são dois passos, e entre eles cabe outra thread. Na vida real a troca cai ali
@@ -40,21 +31,27 @@ faz a troca cair ali sempre.""")
 
 titulo("O conserto: os dois passos numa seção crítica")
 VEZES = 500
-for _ in range(VEZES):
-    filas, ana = Filas(), Participante()
-    filas.admitir(ana)
+
+
+def disputar() -> None:
+    """Um atendente livre, e dois clientes que saem da mesma barreira."""
+    filas, ana, yuri, bia = Filas(), Participante(), Participante(), Participante()
+    for eu in ana, yuri, bia:
+        filas.admitir(eu)
     filas.entrar(ana, Tipo.ATENDENTE, "Ana")
-    clientes = {nome: Participante() for nome in ("Yuri", "Bia")}
-    juntos = threading.Barrier(2)
+    barreira = threading.Barrier(2)
 
-    def entrar(nome: str) -> None:
-        filas.admitir(clientes[nome])
-        juntos.wait()
-        filas.entrar(clientes[nome], Tipo.CLIENTE, nome)
+    def entrar(eu: Participante, nome: str) -> None:
+        barreira.wait()
+        filas.entrar(eu, Tipo.CLIENTE, nome)
 
-    duas_threads(entrar, *clientes)
-    fases = sorted(filas.user_states[cliente].fase.name for cliente in clientes.values())
+    juntas(lambda: entrar(yuri, "Yuri"), lambda: entrar(bia, "Bia"))
+    fases = sorted(filas.user_states[cliente].fase.name for cliente in (yuri, bia))
     conferir(fases == ["CONVERSA", "FILA"], "um em conversa e o outro na fila")
     conferir(filas.user_states[ana].fase is Fase.CONVERSA, "Ana com um deles")
+
+
+for _ in range(VEZES):
+    disputar()
 certo(f"em {VEZES} vezes, sempre um com Ana e o outro na fila")
 print("\nNo projeto: filas.py, Filas.entrar. `with self.trava` abraça a pergunta e a resposta.")

@@ -1,6 +1,8 @@
 """O que os experimentos têm em comum: onde está o projeto, e como mostrar o que se vê."""
 
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 RAIZ = Path(__file__).resolve().parent.parent.parent
@@ -11,6 +13,9 @@ from terminal import colorir, usar_cores  # noqa: E402
 for saida in sys.stdout, sys.stderr:
     saida.reconfigure(errors="replace", line_buffering=True)
 CORES = usar_cores(sys.stdout)
+
+PRAZO = 10.0
+"""Segundos que se espera por uma thread que tem de acabar."""
 
 
 def titulo(texto: str) -> None:
@@ -40,3 +45,17 @@ def conferir(visto: bool, que: str) -> None:
     """Um experimento só vale se o que ele afirma aconteceu: senão, termina com código 1."""
     if not visto:
         sys.exit(f"Não se viu o que se esperava: {que}.")
+
+
+def comecar(alvo: Callable[[], object]) -> threading.Thread:
+    """Roda `alvo` noutra thread, que não prende o programa: se ele desiste, ela acaba com ele."""
+    thread = threading.Thread(target=alvo, daemon=True)
+    thread.start()
+    return thread
+
+
+def juntas(*alvos: Callable[[], object]) -> None:
+    """Roda cada função na sua thread e espera por todas."""
+    for thread in [comecar(alvo) for alvo in alvos]:
+        thread.join(PRAZO)
+        conferir(not thread.is_alive(), "as threads acabarem")
