@@ -523,6 +523,8 @@ class Json(Formato):
             return Aviso(str(erro))
 
     def _ler_do_servidor(self, linha: str) -> Comando | None:
+        if linha.startswith("FIM:"):  # lotado: antes da nossa primeira linha, o servidor não sabe que falamos JSON
+            return Fim(linha[4:])
         try:
             objeto = self._objeto(linha)
             match objeto["comando"]:

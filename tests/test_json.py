@@ -253,7 +253,7 @@ def test_constantes_que_nao_sao_json(constante):
 
 
 def test_muitas_listas_lado_a_lado():
-    """Chaves a mais são ignoradas, também uma lista comprida: só as que estão umas dentro das outras esgotam a pilha."""
+    """Chaves a mais são ignoradas, ainda que compridas: só as listas umas dentro das outras esgotam a pilha."""
     linha = json.dumps({"comando": "fila", "x": [[]] * (MAXIMO_DE_NIVEIS + 1)})
     assert Json().ler_participante([linha]) == [Consulta()]
 
@@ -270,6 +270,11 @@ def test_a_maior_mensagem_chega_inteira_ao_programa():
     mensagem = Mensagem("Ana", ('"' * (MAXIMO_DA_LINHA - len("[Ana]: \n")),))
     fluxo = iter([Json("Yuri").codificar(mensagem), b""])
     assert list(comandos_do_servidor(lambda maximo: next(fluxo), Json())) == [mensagem]
+
+
+def test_a_recusa_em_texto_tambem_se_entende():
+    """Quem é recusado antes de dizer algo lê em texto, e o programa mostra o motivo."""
+    assert Json().ler_servidor(["FIM:Servidor lotado; tente mais tarde."]) == [Fim("Servidor lotado; tente mais tarde.")]
 
 
 @casos(
@@ -407,7 +412,7 @@ def test_resposta_que_nao_serve(com_dois, linhas, motivo):
     yuri = com_dois.conecta()
     yuri.envia(objeto(comando="cliente"), *linhas)
     perguntas = ['{"comando":"nome"}', '{"comando":"departamento","opcoes":["Vendas","Suporte"]}']
-    yuri.espera(*perguntas[: len(linhas)], f'{{"comando":"fim","mensagem":{json.dumps(motivo, ensure_ascii=False)}}}', FECHOU)
+    yuri.espera(*perguntas[: len(linhas)], objeto_do_fio("fim", motivo), FECHOU)
 
 
 def test_departamento_onde_nao_os_ha(servidor):
@@ -474,6 +479,92 @@ def test_a_conexao_continua_depois_do_erro(servidor):
     ana.espera("CONECTADO:Yuri", "[Yuri]: aqui")
 
 
+MENSAGEM = '{"comando":"mensagem","texto":"%s"}'
+VAZIA = len(MENSAGEM % "") + 1  # bytes, com o \n
+
+
+@casos(
+    "linha, chega",
+    {
+        "no-limite": (MENSAGEM % ("x" * (4096 - VAZIA)), "x" * (4096 - VAZIA)),
+        "um-byte-a-mais": (MENSAGEM % ("x" * (4097 - VAZIA)), None),
+        "escapes-no-limite": (MENSAGEM % (r"\u00e9" * 677), "é" * 677),
+        "escapes-a-mais": (MENSAGEM % (r"\u00e9" * 678), None),
+        "espacos-a-mais": (MENSAGEM % "x" + " " * 4096, None),
+        "bytes-invalidos-no-limite": (MENSAGEM.encode() % (b"\xff" * 1362) + b"\n", "\ufffd" * 1362),
+        "bytes-invalidos-a-mais": (MENSAGEM.encode() % (b"\xff" * 1363) + b"\n", None),
+    },
+)
+def test_o_limite_do_que_chega(servidor, linha, chega):
+    """A linha tem 4096 bytes como as outras, e a mensagem tem de caber também na sua forma de texto."""
+    ana = servidor.atendente("Ana", "FILA:OK")
+    yuri = servidor.conecta("Yuri")
+    yuri.envia(objeto(comando="cliente", nome="Yuri"), linha, MENSAGEM % "e agora?")
+    yuri.espera('{"comando":"conectado","nome":"Ana"}')
+    ana.espera("CONECTADO:Yuri")
+    if chega is None:
+        yuri.espera(objeto_do_fio("aviso", "Mensagem longa demais (máximo de 4096 bytes); não foi enviada."))
+    else:
+        ana.espera(f"[Yuri]: {chega}")
+    ana.espera("[Yuri]: e agora?")
+
+
+def test_a_mensagem_que_cresce_no_fio(servidor):
+    """Cheia de aspas, a mensagem que coube em texto passa de 4096 bytes em JSON e chega inteira."""
+    aspas = '"\\' * 2043
+    yuri = servidor.conecta("Yuri")
+    yuri.envia(objeto(comando="cliente", nome="Yuri"))
+    yuri.espera('{"comando":"fila","posicao":1}')
+    servidor.atendente("Ana", "CONECTADO:Yuri").envia(aspas, "e mais esta")
+    comandos = comandos_do_servidor(yuri.sock.recv, Json())
+    lidos = [next(comandos) for _ in range(3)]
+    assert lidos == [Conectado("Ana"), Mensagem("Ana", (aspas,)), Mensagem("Ana", ("e mais esta",))]
+
+
+def test_a_limpeza_e_a_mesma(servidor):
+    """Nem por escapes um controle chega ao outro; e o que fica em branco não diz nada."""
+    ana = servidor.atendente("Ana", "FILA:OK")
+    yuri = servidor.conecta("Yuri")
+    sujas = [r"\u001b[2Ja\u0000\n\u202eb", r"\u0000", "", "  ", r"\ud800", rf"{FAMILIA}\ud83d\ude00"]
+    sujas += ["FIM:", "[Yuri]: oi"]
+    yuri.envia(objeto(comando="cliente", nome="Y\u202eu\nri"), *(MENSAGEM % suja for suja in sujas))
+    ana.espera("CONECTADO:Yuri", "[Yuri]: [2Jab", "[Yuri]: \ufffd", f"[Yuri]: {FAMILIA}😀", "[Yuri]: FIM:")
+    ana.espera("[Yuri]: [Yuri]: oi")
+
+
+def test_tudo_o_que_o_servidor_diz_em_json(abrir_servidor):
+    """Espera, registro, transferência, devolução e fim têm em JSON os mesmos textos, na mesma ordem."""
+    servidor = abrir_servidor(departamentos=("Vendas", "Suporte"), devolver=True, ouvinte=lambda acontecimento: None)
+    yuri, ana = servidor.conecta("Yuri"), servidor.conecta("Ana")
+    yuri.envia(objeto(comando="cliente", nome="Yuri", departamento=["vendas"]), MENSAGEM % "oi")
+    na_fila = objeto_do_fio("aviso", "Você ainda está na fila; sua mensagem será entregue ao atendente.")
+    registrada = objeto_do_fio("aviso", "Esta conversa está sendo registrada.")
+    yuri.espera('{"comando":"fila","posicao":1}', na_fila)
+    ana.envia(objeto(comando="atendente", nome="Ana", departamento=["vendas", " SUPORTE "]))
+    ana.espera('{"comando":"conectado","nome":"Yuri"}', registrada, '{"comando":"mensagem","nome":"Yuri","texto":"oi"}')
+    ana.envia(objeto(comando="transferir", departamento="SUPORTE"))
+    ana.espera(objeto_do_fio("fim", "Atendimento encerrado. O cliente Yuri foi transferido para Suporte."))
+    ana.espera('{"comando":"conectado","nome":"Yuri"}', registrada)
+    yuri.espera('{"comando":"conectado","nome":"Ana"}', registrada)
+    yuri.espera(objeto_do_fio("aviso", "Você foi transferido para Suporte."))
+    yuri.espera('{"comando":"conectado","nome":"Ana"}', registrada)
+    ana.fecha()
+    yuri.espera(objeto_do_fio("aviso", "O atendente Ana desconectou. Você voltou para o início da fila."))
+    yuri.espera('{"comando":"fila","posicao":1}')
+    yuri.para_de_escrever()
+    yuri.espera(FECHOU)
+
+
+def test_o_servidor_encerra_em_json(abrir_servidor):
+    """A despedida do servidor também é um `fim` em JSON."""
+    servidor = abrir_servidor()
+    yuri = servidor.conecta()
+    yuri.envia(objeto(comando="cliente", nome="Yuri"))
+    yuri.espera('{"comando":"fila","posicao":1}')
+    servidor.encerrar(prazo=0.1)
+    yuri.espera('{"comando":"fim","mensagem":"Servidor encerrado."}', FECHOU)
+
+
 HOSTIS = {
     "listas": b"[" * 4090,
     "objetos": b'{"a":' * 818,
@@ -490,7 +581,7 @@ HOSTIS = {
 
 @so_no_posix
 def test_o_processo_sobrevive_ao_json_hostil(abrir_processo):
-    """Com a pilha pequena que o servidor dá às threads, nenhuma linha o derruba: em conversa, aviso; antes dela, fim."""
+    """Com a pilha pequena que o servidor dá às threads, nenhuma linha o derruba: na fila, aviso; antes dela, fim."""
     processo = abrir_processo()
     yuri = processo.conecta("Yuri")
     yuri.envia(objeto(comando="cliente", nome="Yuri"))

@@ -99,9 +99,9 @@ def cena() -> Iterator[Cena]:
 
 
 @pytest.fixture
-def fila(cena: Cena) -> Cena:
-    """A cena com um servidor comum no ar."""
-    cena.servidor()
+def fila(servidor, cena: Cena) -> Cena:
+    """A cena com um servidor comum no ar. Nesta ordem: primeiro saem os programas, e só depois ele."""
+    cena.porta = servidor.server_address[1]
     return cena
 
 

@@ -45,9 +45,9 @@ TRANSFERIDO = "(Você foi transferido para Suporte.)"
 
 
 @pytest.fixture
-def loja(cena: Cena) -> Cena:
-    """A cena com um servidor de dois departamentos no ar."""
-    cena.servidor(*DEPARTAMENTOS)
+def loja(abrir_servidor: Callable, cena: Cena) -> Cena:
+    """A cena com um servidor de dois departamentos no ar. Nesta ordem: primeiro saem os programas."""
+    cena.porta = abrir_servidor(departamentos=DEPARTAMENTOS[1].split(",")).server_address[1]
     return cena
 
 
