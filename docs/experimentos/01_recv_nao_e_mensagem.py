@@ -43,12 +43,12 @@ titulo("3. O conserto: uma linha por mensagem")
 separador = SeparadorDeLinhas()
 fluxo = "Olá!\nTudo bem?\nNão chegou\n".encode()
 linhas = []
-for tamanho in (5, 14, len(fluxo)):  # cortes ruins de propósito: um deles no meio do ã
+for tamanho in (5, 13, len(fluxo)):  # cortes ruins de propósito: o segundo, no meio do ã
     pedaco, fluxo = fluxo[:tamanho], fluxo[tamanho:]
     yuri.sendall(pedaco)
     saiu = separador.alimentar(ana.recv(1024))
     linhas += saiu
-    ver(f"recv trouxe {pedaco!r}", saiu)
+    ver("recv trouxe, e o separador deu", f"{pedaco!r:<24} {saiu}")
 conferir(linhas == ["Olá!", "Tudo bem?", "Não chegou"], "as três linhas inteiras")
 certo(f"três mensagens, sejam quais forem os cortes: {linhas}")
 print("\nNo projeto: protocolo.py, a classe SeparadorDeLinhas.")

@@ -8,7 +8,7 @@ from experimento import RAIZ, certo, errado, porque, titulo, ver
 
 from desempenho import conversar, no_ar, pares
 
-PARES, SEGUNDOS, RODADAS = 40, 1.2, 3
+PARES, SEGUNDOS, RODADAS = 40, 0.8, 3
 
 if not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2:
     print("Este experimento precisa do Linux e de dois núcleos.")
