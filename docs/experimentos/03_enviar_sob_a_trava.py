@@ -24,8 +24,8 @@ def falar_com_o_mudo() -> None:
 
 falante = comecar(falar_com_o_mudo)
 entrou.wait(PRAZO)
-conseguiu = trava.acquire(timeout=1.0)
-ver("outra thread esperou pela trava", "1,0 s")
+conseguiu = trava.acquire(timeout=0.5)
+ver("outra thread esperou pela trava", "0,5 s")
 ver("e conseguiu?", "sim" if conseguiu else "não")
 conferir(not conseguiu, "a trava presa")
 errado("ninguém mais entra, fala nem sai enquanto o mudo não ler")
@@ -53,7 +53,7 @@ while not parado:  # outra vez, se Falador só estava lento: uma hora os buffers
         ana.espera(f"[Yuri]: mensagem {numero}")
     parado = not select.select([], [falador.sock], [], 0)[1]
 ver("Falador já não consegue escrever", f"depois de {mandados // 1024} KiB")
-conseguiu = servidor.filas.trava.acquire(timeout=1.0)
+conseguiu = servidor.filas.trava.acquire(timeout=0.5)
 ver("outra thread pediu a trava", "conseguiu?  " + ("sim" if conseguiu else "não"))
 conferir(conseguiu, "a trava livre")
 servidor.filas.trava.release()

@@ -9,6 +9,7 @@ import os
 import re
 import select
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from pathlib import Path
 
 RAIZ = Path(__file__).resolve().parent.parent.parent
 PRAZO = 20.0  # segundos que um passo espera pelo anterior
+ACK, FIN_ACK = 0x10, 0x11  # as bandeiras de um segmento TCP que só confirma, e do que fecha
 
 
 class Captura:
@@ -25,17 +27,22 @@ class Captura:
         comando = ["dumpcap", "-q", "-i", "lo", "-f", f"tcp port {porta}", "-w", "-"]
         self.processo = subprocess.Popen(comando, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
         self.gravado = b""
-        dito = b""
-        while b"File:" not in dito:  # só então ele escuta
-            pedaco = self._ler(self.processo.stderr)
-            if not pedaco:
-                self.encerrar()
-                raise PermissionError(dito.decode(errors="replace"))
-            dito += pedaco
+        try:
+            self._espera_que_escute()
+        except OSError:
+            self.encerrar()
+            raise
+
+    def __enter__(self) -> "Captura":
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self.processo.poll() is None:
+            self.encerrar()
 
     def ate(self, marca: bytes) -> None:
-        """Espera que `marca` esteja num pacote gravado."""
-        while marca not in self.gravado:
+        """Espera que a expressão regular `marca` combine com o que foi gravado."""
+        while not re.search(marca, self.gravado, re.DOTALL):
             pedaco = self._ler(self.processo.stdout)
             if not pedaco:
                 raise EOFError("o dumpcap parou antes da hora")
@@ -46,6 +53,14 @@ class Captura:
         self.processo.terminate()
         resto, _ = self.processo.communicate(timeout=PRAZO)
         return self.gravado + resto
+
+    def _espera_que_escute(self) -> None:
+        dito = b""
+        while b"File:" not in dito:
+            pedaco = self._ler(self.processo.stderr)
+            if not pedaco:
+                raise PermissionError(dito.decode(errors="replace").strip())
+            dito += pedaco
 
     @staticmethod
     def _ler(fluxo) -> bytes:
@@ -60,6 +75,7 @@ class Alguem:
     def __init__(self, porta: int) -> None:
         self.sock = socket.create_connection(("127.0.0.1", porta), PRAZO)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # um segmento por envio
+        self.porta = self.sock.getsockname()[1]
         self.lido = b""
 
     def manda(self, *pedacos: bytes) -> None:
@@ -74,6 +90,22 @@ class Alguem:
                 raise EOFError(f"a conexão acabou antes de {marca!r}")
             self.lido += dados
 
+    def vai_embora(self) -> None:
+        """Fecha, e espera que o servidor feche também."""
+        self.sock.shutdown(socket.SHUT_WR)
+        self.e_mandado_embora()
+
+    def e_mandado_embora(self) -> None:
+        """Espera que o servidor feche, e fecha."""
+        while self.sock.recv(65536):
+            pass
+        self.sock.close()
+
+    def some(self) -> None:
+        """Desfaz a conexão com um RST, sem se despedir."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
     def _espera_o_ack(self) -> None:
         """Só com o anterior confirmado o próximo pedaço sai num segmento seu."""
         limite = time.monotonic() + PRAZO
@@ -82,8 +114,16 @@ class Alguem:
                 raise TimeoutError("o servidor não confirma")
 
 
-def enredo(porta: int) -> None:
-    """Texto e JSON, linhas partidas e coladas, uma senha em claro, uma transferência e uma recusa."""
+def segmento(de: int, para: int, bandeiras: int) -> bytes:
+    """A expressão regular de um segmento TCP entre as duas portas."""
+    return re.escape(struct.pack(">HH", de, para)) + b".{9}" + re.escape(bytes([bandeiras]))
+
+
+def enredo(porta: int) -> bytes:
+    """Texto e JSON, linhas partidas e coladas, uma senha em claro, uma transferência e quatro despedidas.
+
+    Devolve a expressão regular do último pacote.
+    """
     ana, yuri, bia, intruso = (Alguem(porta) for _ in range(4))
     ana.manda(b"ATENDENTE:*\n")
     ana.espera(b"SENHA:\n")
@@ -107,6 +147,8 @@ def enredo(porta: int) -> None:
     yuri.espera(b"FILA:1\n")
     yuri.manda(b"FILA:\n")
     yuri.espera(b"atendentes online: 0")
+    ana.manda(b"VOL")  # uma linha que não chega a acabar
+    ana.vai_embora()
     bia.manda('{"comando":"atendente","nome":"Bia","departamento":["Suporte"],"senha":"segredo"}\n'.encode())
     bia.espera(b'"conectado"')
     bia.manda(r'{"comando":"mensagem","texto":"Ol\u00e1, Yuri! \ud83d\ude00"}'.encode() + b"\n")
@@ -115,26 +157,27 @@ def enredo(porta: int) -> None:
     bia.espera(b"Oi, Bia.")
     bia.manda(b'{"comando":"fim"}\n')
     yuri.espera(b"FIM:")
+    yuri.e_mandado_embora()
+    bia.espera(b'"fila"')
+    bia.some()
     intruso.manda(b"GET / HTTP/1.1\r\n\r\n")
     intruso.espera(b"FIM:")
-    for alguem in (ana, yuri, bia, intruso):
-        alguem.sock.close()
+    intruso.e_mandado_embora()
+    return segmento(intruso.porta, porta, FIN_ACK) + b".*" + segmento(porta, intruso.porta, ACK)
 
 
 def main() -> int:
     destino = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("conversa.pcapng")
     comando = [sys.executable, "servidor.py", "--host", "127.0.0.1", "--departamentos", "Vendas,Suporte"]
-    with subprocess.Popen(
-        [*comando, "--senha-atendentes", "segredo"], cwd=RAIZ, stdout=subprocess.PIPE, text=True
-    ) as servidor:
+    comando += ["--senha-atendentes", "segredo"]
+    with subprocess.Popen(comando, cwd=RAIZ, stdout=subprocess.PIPE, text=True) as servidor:
         try:
             porta = int(re.search(r"porta (\d+)", servidor.stdout.readline())[1])
-            captura = Captura(porta)
-            enredo(porta)
-            captura.ate("FIM:Tipo inválido".encode())
+            with Captura(porta) as captura:
+                captura.ate(enredo(porta))
+                destino.write_bytes(captura.encerrar())
         finally:
             servidor.terminate()
-    destino.write_bytes(captura.encerrar())
     return 0
 
 

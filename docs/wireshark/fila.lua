@@ -14,33 +14,39 @@ local campos = {
 }
 fila.fields = { campos.comando, campos.argumento, campos.remetente, campos.texto, campos.formato }
 
+local function aviso(nome, descricao)
+  return ProtoExpert.new("fila." .. nome, descricao, expert.group.MALFORMED, expert.severity.WARN)
+end
 local avisos = {
-  nao_entendida = ProtoExpert.new("fila.nao_entendida", "Linha que o protocolo não tem", expert.group.MALFORMED, expert.severity.WARN),
-  sem_fim = ProtoExpert.new("fila.sem_fim", "Linha longa demais", expert.group.MALFORMED, expert.severity.WARN),
+  nao_entendida = aviso("nao_entendida", "Linha que o protocolo não tem"),
+  longa = aviso("longa", "Linha longa demais: o servidor a descarta"),
+  incompleta = aviso("incompleta", "Linha sem o seu fim: não vale como mensagem"),
 }
-fila.experts = { avisos.nao_entendida, avisos.sem_fim }
+fila.experts = { avisos.nao_entendida, avisos.longa, avisos.incompleta }
 
 local PORTA = 12345
-local MAXIMO = 32768 -- bytes sem um \n até se desistir de esperar por ele: o maior JSON do servidor
+local MAXIMO = 4096 -- bytes de uma linha de quem se conecta, com o \n; o servidor descarta as maiores
+local ESPERA = 32768 -- bytes sem um \n até se desistir de esperar por ele: o maior JSON do servidor
+local SEM_FORMA = "\239\191\189" -- U+FFFD, em UTF-8
 
 local fluxo_tcp = Field.new("tcp.stream")
+local syn, ack = Field.new("tcp.flags.syn"), Field.new("tcp.flags.ack")
+local fin, rst = Field.new("tcp.flags.fin"), Field.new("tcp.flags.reset")
 
 -- O que se sabe de cada conexão TCP, pelo número que o Wireshark lhe dá. Só vale na primeira passada, em que
 -- os pacotes vêm na ordem: depois o Wireshark volta a cada um como quiser, e o que se entendeu fica em `lidas`.
 local conexoes = {}
+local servidores = {} -- a porta de quem recebeu o SYN
 local lidas = {}
 
 function fila.init()
-  conexoes, lidas = {}, {}
+  conexoes, servidores, lidas = {}, {}, {}
 end
 
--- JSON -------------------------------------------------------------------------------------------------------
+-- UTF-8 ------------------------------------------------------------------------------------------------------
 
-local json = {}
-
-local ESCAPES = { b = "\b", f = "\f", n = "\n", r = "\r", t = "\t", ['"'] = '"', ["\\"] = "\\", ["/"] = "/" }
-
-local function utf8(ponto)
+local function em_utf8(ponto)
+  if ponto == 0 or ponto >= 0xD800 and ponto < 0xE000 then return SEM_FORMA end
   if ponto < 0x80 then return string.char(ponto) end
   local bytes, limite = {}, 0x40
   repeat
@@ -50,6 +56,28 @@ local function utf8(ponto)
   table.insert(bytes, 1, string.char(256 - 2 * limite + ponto))
   return table.concat(bytes)
 end
+
+-- O primeiro byte de um caractere diz quantos o seguem; e nem tudo o que assim se forma é um caractere.
+local function conferir(primeiro, seguem)
+  local p, s = primeiro:byte() or 0, seguem:byte() or 0
+  local quantos = p > 244 and 0 or p >= 240 and 3 or p >= 224 and 2 or p >= 194 and 1 or 0
+  local falso = p == 224 and s < 160 or p == 237 and s > 159 or p == 240 and s < 144 or p == 244 and s > 143
+  if quantos == 0 or #seguem < quantos or falso then return SEM_FORMA:rep(#primeiro + #seguem) end
+  return primeiro .. seguem:sub(1, quantos) .. SEM_FORMA:rep(#seguem - quantos)
+end
+
+-- O que não é UTF-8 vira U+FFFD, como no servidor; e também o NUL, em que as cadeias do Wireshark acabam.
+local function limpar(bytes)
+  local function trecho(altos) return (altos:gsub("([\192-\255]?)([\128-\191]*)", conferir)) end
+  return (bytes:gsub("\0", SEM_FORMA):gsub("[\128-\255]+", trecho))
+end
+
+-- JSON -------------------------------------------------------------------------------------------------------
+
+local json = {}
+
+local MAXIMO_DE_NIVEIS = 100 -- o mesmo do servidor
+local ESCAPES = { b = "\b", f = "\f", n = "\n", r = "\r", t = "\t", ['"'] = '"', ["\\"] = "\\", ["/"] = "/" }
 
 local function cadeia(s, i)
   local partes = {}
@@ -64,10 +92,8 @@ local function cadeia(s, i)
       local baixo = ponto >= 0xD800 and ponto < 0xDC00 and s:match("^\\u([dD][c-fC-F]%x%x)", i)
       if baixo then
         ponto, i = 0x10000 + (ponto - 0xD800) * 0x400 + tonumber(baixo, 16) - 0xDC00, i + 6
-      elseif ponto >= 0xD800 and ponto < 0xE000 then
-        ponto = 0xFFFD
       end
-      table.insert(partes, utf8(ponto))
+      table.insert(partes, em_utf8(ponto))
     else
       table.insert(partes, ESCAPES[escape] or error("escape"))
       i = fim + 2
@@ -78,13 +104,13 @@ end
 -- Cada leitor recebe o texto e a posição, e devolve o valor e a posição seguinte.
 function json.valor(s, i, fundo)
   i = s:find("%S", i) or error("acabou antes da hora")
-  if fundo > 32 then error("fundo demais") end
+  if fundo > MAXIMO_DE_NIVEIS then error("fundo demais") end
   local letra = s:sub(i, i)
   if letra == '"' then return cadeia(s, i + 1) end
   if letra == "{" or letra == "[" then return json.itens(s, i + 1, fundo + 1, letra == "{") end
   local palavra = s:match("^[%w%.%+%-]+", i) or error("valor")
   if palavra == "true" or palavra == "false" or palavra == "null" then return palavra == "true", i + #palavra end
-  return tonumber(palavra) or error("valor"), i + #palavra
+  return palavra:find("^%-?%d[%d.eE+-]*$") and tonumber(palavra) or error("valor"), i + #palavra
 end
 
 function json.itens(s, i, fundo, objeto)
@@ -116,141 +142,254 @@ end
 
 -- As linhas --------------------------------------------------------------------------------------------------
 
-local PEDIDOS = { FIM = true, FILA = true, PAUSA = true, VOLTA = true, TRANSFERIR = true }
-local DO_SERVIDOR = { NOME = true, SENHA = true, DEPARTAMENTO = true, FILA = true, CONECTADO = true, FIM = true, AVISO = true }
-local PERGUNTAS = { NOME = true, SENHA = true, DEPARTAMENTO = true }
+local function conjunto(palavras)
+  local itens = {}
+  for palavra in palavras:gmatch("%S+") do itens[palavra] = true end
+  return itens
+end
 
--- Quem é o servidor: quem se conecta fala primeiro, a não ser que seja recusado antes de falar.
-local function conexao_de(fluxo, porta, linha)
-  if not conexoes[fluxo] then
-    local recusa = linha:match("^FIM:") or linha:match('^{"comando":"fim"')
-    conexoes[fluxo] = { porta = not recusa and porta or nil, perguntas = {}, json = linha:sub(1, 1) == "{" }
-  end
+local DO_SERVIDOR = conjunto("NOME SENHA DEPARTAMENTO FILA CONECTADO FIM AVISO")
+local PERGUNTAS = conjunto("NOME SENHA DEPARTAMENTO")
+local PEDIDOS = conjunto("FIM FILA PAUSA VOLTA TRANSFERIR")
+local COM_ARGUMENTO = conjunto("FIM TRANSFERIR")
+
+local function conexao_de(fluxo)
+  conexoes[fluxo] = conexoes[fluxo] or {
+    perguntas = {}, -- do servidor, as que esperam resposta
+    respostas = {}, -- de quem se conecta, as que vieram antes da pergunta
+    resto = {}, -- por porta de origem, o começo de uma linha que ainda não acabou
+    cortada = {}, -- por porta de origem: o começo da linha já foi mostrado, e o que vier até o \n é o resto dela
+  }
   return conexoes[fluxo]
 end
 
-local function ler_texto(linha, conexao, do_cliente)
-  local palavra, argumento = linha:match("^(%u+):(.*)$")
-  if not do_cliente then
-    local nome, texto = linha:match("^%[([^%]]*)%]: (.*)$")
-    if nome then return { comando = "MENSAGEM", remetente = nome, texto = texto } end
-    if DO_SERVIDOR[palavra] then return { comando = palavra, argumento = argumento } end
-    return { comando = "?", argumento = linha, estranha = true }
-  end
-  if not conexao.tipo then
-    local tipo, departamento = linha:match("^%s*(%u+):?(.-)%s*$")
-    conexao.tipo = (tipo == "CLIENTE" or tipo == "ATENDENTE") and tipo or "?"
-    if conexao.tipo == "?" then return { comando = "?", argumento = linha, estranha = true } end
-    return { comando = tipo, argumento = departamento }
-  end
-  if not conexao.identificada then
-    -- A pergunta pode ainda não ter chegado: nada impede que quem se conecta responda antes.
-    local pergunta = table.remove(conexao.perguntas, 1)
-    if not pergunta then conexao.adiantadas = (conexao.adiantadas or 0) + 1 end
-    if pergunta == "NOME" then conexao.nome = linha end
-    return { comando = "RESPOSTA", argumento = pergunta == "SENHA" and "(senha)" or linha }
-  end
-  if PEDIDOS[palavra] and (argumento == "" or palavra == "FIM" or palavra == "TRANSFERIR") then
-    return { comando = palavra, argumento = argumento }
-  end
-  local nome, texto = linha:match("^%[([^%]]*)%]: (.*)$")
-  if nome and (not conexao.nome or nome == conexao.nome) then
-    return { comando = "MENSAGEM", remetente = nome, texto = texto }
-  end
-  return { comando = "MENSAGEM", remetente = conexao.nome, texto = linha }
+local function estranha(linha)
+  return { comando = "?", argumento = linha, aviso = avisos.nao_entendida }
 end
 
--- Uma lista de textos, separados por vírgulas; um texto sozinho é ele mesmo.
-local function juntos(valor)
-  if type(valor) ~= "table" then return valor end
-  local textos = {}
-  for _, item in ipairs(valor) do
-    if type(item) == "string" then table.insert(textos, item) end
+-- O que se mostra de uma linha que não se entendeu: o que pode ser uma senha, não.
+local function sem_senha(linha, conexao)
+  local talvez = linha:find('"senha"', 1, true) or conexao.tipo == "ATENDENTE" and not conexao.identificada
+  return talvez and "(talvez uma senha)" or linha
+end
+
+local function mensagem(linha)
+  local nome, texto = linha:match("^%[([^%]]*)%]: (.*)$")
+  return nome and { comando = "MENSAGEM", remetente = nome, texto = texto }
+end
+
+local function pedido(linha)
+  local palavra, argumento = linha:match("^([A-Z]+):(.*)$")
+  if PEDIDOS[palavra] and (COM_ARGUMENTO[palavra] or not argumento:find("%S")) then
+    return { comando = palavra, argumento = argumento }
   end
-  return table.concat(textos, ",")
+end
+
+local function ler_do_servidor(linha)
+  local palavra, argumento = linha:match("^([A-Z]+):(.*)$")
+  if DO_SERVIDOR[palavra] then return { comando = palavra, argumento = argumento } end
+  return mensagem(linha) or estranha(linha)
+end
+
+local function ler_tipo(linha, conexao)
+  local tipo, departamento = linha:match("^%s*([A-Z]+):?(.-)%s*$")
+  if tipo == "CLIENTE" or tipo == "ATENDENTE" then
+    conexao.tipo = tipo
+    return { comando = tipo, argumento = departamento }
+  end
+  -- Sem o tipo, ou a captura começou no meio da conversa, ou quem se conectou não fala este protocolo.
+  conexao.identificada = pedido(linha) or mensagem(linha)
+  return not conexao.identificada and estranha(linha)
+end
+
+local function ler_resposta(linha, conexao)
+  -- Enquanto não se sabe a que pergunta responde, pode ser uma senha; mas só a um atendente se pede uma.
+  local resposta = { comando = "RESPOSTA", argumento = sem_senha(linha, conexao), linha = linha }
+  table.insert(conexao.respostas, resposta)
+  return resposta
+end
+
+local function ler_do_cliente(linha, conexao)
+  if not (conexao.tipo or conexao.identificada or conexao.perguntas[1]) then
+    local lida = ler_tipo(linha, conexao)
+    if lida then return lida end
+  end
+  if not conexao.identificada then return ler_resposta(linha, conexao) end
+  if not linha:find("%S") then return { comando = "VAZIA" } end
+  local lida = mensagem(linha)
+  if lida and (not conexao.nome or lida.remetente == conexao.nome) then return lida end
+  return pedido(linha) or { comando = "MENSAGEM", remetente = conexao.nome, texto = linha }
+end
+
+-- Junta cada resposta à sua pergunta, venha qual vier primeiro: nada impede que quem se conecta responda antes.
+-- A resposta que já foi mostrada muda: a segunda passada vê o que a primeira não podia saber.
+local function casar(conexao)
+  while conexao.perguntas[1] and conexao.respostas[1] do
+    local pergunta, resposta = table.remove(conexao.perguntas, 1), table.remove(conexao.respostas, 1)
+    if pergunta == "NOME" then conexao.nome = resposta.linha:match("^%s*(.-)%s*$") end
+    resposta.argumento = pergunta == "SENHA" and "(senha)" or resposta.linha
+  end
+end
+
+-- Não há mais perguntas: o que sobrou das respostas já era conversa.
+local function identificar(conexao)
+  conexao.identificada = true
+  for _, resposta in ipairs(conexao.respostas) do
+    local lida = ler_do_cliente(resposta.linha, conexao)
+    for _, campo in ipairs({ "comando", "argumento", "remetente", "texto" }) do resposta[campo] = lida[campo] end
+  end
+  conexao.respostas = {}
+end
+
+local function ler_texto(linha, conexao, do_cliente)
+  local lida = do_cliente and ler_do_cliente(linha, conexao) or ler_do_servidor(linha)
+  if not do_cliente and PERGUNTAS[lida.comando] then
+    table.insert(conexao.perguntas, lida.comando)
+  elseif not do_cliente and lida.comando ~= "AVISO" then
+    identificar(conexao)
+  end
+  casar(conexao)
+  return lida
+end
+
+-- Um texto ou um número como texto, uma lista de textos separados por vírgulas; o resto não vale nada.
+local function como_texto(valor)
+  if type(valor) == "table" then
+    local textos = {}
+    for _, item in ipairs(valor) do
+      if type(item) == "string" then table.insert(textos, item) end
+    end
+    return textos[1] and table.concat(textos, ",") or nil
+  end
+  if type(valor) == "number" then return string.format("%.14g", valor) end -- 1e3 é 1000 em qualquer Lua
+  return type(valor) == "string" and valor or nil
 end
 
 local function ler_json(linha, conexao, do_cliente)
   local objeto = objeto_de(linha)
-  if not objeto then return { comando = "?", argumento = linha, estranha = true } end
-  local comando = objeto.comando:upper()
+  if not objeto then return estranha(sem_senha(linha, conexao)) end
+  local comando, nome = objeto.comando:upper(), como_texto(objeto.nome)
   if comando == "MENSAGEM" then
-    return { comando = comando, remetente = not do_cliente and objeto.nome or conexao.nome, texto = objeto.texto }
+    local texto = como_texto(objeto.texto)
+    if not texto then return estranha(linha) end
+    return { comando = comando, remetente = do_cliente and conexao.nome or nome, texto = texto }
   end
-  if do_cliente and objeto.nome then conexao.nome = objeto.nome end
-  local argumento = objeto.mensagem or objeto.posicao or juntos(objeto.opcoes or objeto.departamento)
-  if comando == "FILA" and not do_cliente and not argumento then argumento = "OK" end -- a posição é null
-  if objeto.senha then argumento = "(senha)" end
-  argumento = objeto.nome or argumento
-  return { comando = comando, argumento = type(argumento) == "number" and tostring(argumento) or argumento }
+  if do_cliente and nome then conexao.nome = nome end
+  local argumentos = {}
+  for _, chave in ipairs({ "mensagem", "posicao", "nome", "departamento", "opcoes" }) do
+    table.insert(argumentos, como_texto(objeto[chave]))
+  end
+  if objeto.senha then table.insert(argumentos, "(senha)") end
+  if comando == "FILA" and not do_cliente and not argumentos[1] then argumentos[1] = "OK" end -- a posição é null
+  return { comando = comando, argumento = argumentos }
 end
 
-local function ler(linha, conexao, do_cliente)
-  linha = linha:gsub("\r$", "")
-  local lida = (conexao.json and ler_json or ler_texto)(linha, conexao, do_cliente)
-  lida.formato = conexao.json and "json" or "texto"
-  if not do_cliente and PERGUNTAS[lida.comando] then
-    if (conexao.adiantadas or 0) > 0 then
-      conexao.adiantadas = conexao.adiantadas - 1
-    else
-      table.insert(conexao.perguntas, lida.comando)
-    end
-  elseif not do_cliente and lida.comando ~= "AVISO" then
-    conexao.identificada = true
+-- Lê uma linha, sem o \n. `inteira` diz se ele chegou a vir.
+local function ler(linha, inteira, conexao, porta, do_cliente)
+  local em_json = conexao.em_json
+  if em_json == nil then em_json = linha:sub(1, 1) == "{" end
+  if do_cliente then conexao.em_json = em_json end -- o formato é o da primeira linha de quem se conecta
+  local limpa, lida = limpar(linha:gsub("\r$", "")), nil
+  if not inteira or conexao.cortada[porta] or do_cliente and #linha >= MAXIMO then
+    lida = { comando = "?", argumento = sem_senha(limpa, conexao), aviso = avisos.longa }
+    conexao.cortada[porta] = not inteira
+  else
+    lida = (em_json and ler_json or ler_texto)(limpa, conexao, do_cliente)
   end
+  lida.formato, lida.do_cliente = em_json and "json" or "texto", do_cliente
   return lida
 end
 
 -- O dissector ------------------------------------------------------------------------------------------------
 
-local function mostrar(lida, trecho, arvore)
-  local ramo = arvore:add(fila, trecho)
+local function abreviado(texto)
+  -- O corte não pode deixar meio caractere: o último, se não é ASCII, sai inteiro.
+  return #texto <= 96 and texto or texto:sub(1, 93):gsub("[\192-\255][\128-\191]*$", "") .. "…"
+end
+
+local function em_lista(valor)
+  return type(valor) == "table" and valor or { valor }
+end
+
+local function resumir(lida)
+  if lida.texto then return string.format("[%s]: %s", lida.remetente or "?", lida.texto) end
+  local argumento = table.concat(em_lista(lida.argumento), ",")
+  return argumento == "" and lida.comando or lida.comando .. ":" .. argumento
+end
+
+-- Cada campo aponta os seus bytes. O que não está escrito assim no fio (o remetente que se deduz, um escape do
+-- JSON, a senha) fica entre colchetes, como o Wireshark faz com tudo o que ele acrescenta.
+local function mostrar(lida, linha, trecho, arvore)
+  local ramo, posicao = arvore:add(fila, trecho), 1
   for _, nome in ipairs({ "comando", "argumento", "remetente", "texto", "formato" }) do
-    if type(lida[nome]) == "string" and (lida[nome] ~= "" or nome == "texto") then
-      ramo:add(campos[nome], trecho, lida[nome])
+    for _, valor in ipairs(em_lista(lida[nome])) do
+      local primeiro, ultimo = linha:find(valor, posicao, true)
+      if primeiro and valor ~= "" then
+        ramo:add(campos[nome], trecho(primeiro - 1, #valor), valor)
+        posicao = ultimo + 1
+      elseif valor ~= "" or nome == "texto" then
+        ramo:add(campos[nome], trecho, valor):set_generated()
+      end
     end
   end
-  local resumo = lida.comando
-  if lida.texto then
-    resumo = string.format("[%s]: %s", lida.remetente or "?", lida.texto)
-  elseif lida.argumento and lida.argumento ~= "" then
-    resumo = string.format("%s:%s", lida.comando, lida.argumento)
-  end
+  local resumo = resumir(lida)
   ramo:set_text("Fila de Atendimento, " .. resumo)
-  if lida.estranha then ramo:add_proto_expert_info(avisos.nao_entendida) end
-  return resumo
+  if lida.aviso then ramo:add_proto_expert_info(lida.aviso) end
+  return (lida.do_cliente and "→ " or "← ") .. abreviado(resumo)
 end
 
 function fila.dissector(tvb, pinfo, arvore)
   pinfo.cols.protocol = "FILA"
-  local fluxo, resumos, inicio, tamanho = fluxo_tcp().value, {}, 0, tvb:len()
-  local bytes = tvb:raw()
+  local fluxo, porta = fluxo_tcp().value, pinfo.src_port
+  -- De uma conexão que começou antes da captura não se viu o SYN: `match` é a porta que trouxe o pacote até aqui,
+  -- a 12345 ou a do Decode As.
+  local conexao, do_cliente = conexao_de(fluxo), porta ~= (servidores[fluxo] or pinfo.match)
+  local bytes, tamanho, inicio, resumos = tvb:raw(), tvb:len(), 0, {}
+  conexao.resto[porta] = nil
   while inicio < tamanho do
     local quebra = bytes:find("\n", inicio + 1, true)
-    if not quebra then
-      if tamanho - inicio <= MAXIMO then
-        -- Meia linha: o Wireshark guarda estes bytes e chama de novo com os do segmento seguinte junto.
-        pinfo.desegment_offset, pinfo.desegment_len = inicio, DESEGMENT_ONE_MORE_SEGMENT
-      else
-        arvore:add(fila, tvb(inicio)):add_proto_expert_info(avisos.sem_fim)
-      end
+    if not quebra and tamanho - inicio < ESPERA and pinfo.can_desegment > 0 then
+      -- Meia linha: o Wireshark guarda estes bytes e chama de novo com os do segmento seguinte junto.
+      pinfo.desegment_offset, pinfo.desegment_len = inicio, DESEGMENT_ONE_MORE_SEGMENT
+      conexao.resto[porta] = bytes:sub(inicio + 1)
       break
     end
-    local linha = bytes:sub(inicio + 1, quebra - 1)
+    local fim = quebra or tamanho
+    local linha = bytes:sub(inicio + 1, quebra and quebra - 1)
     local chave = string.format("%d:%d:%s", pinfo.number, inicio, linha)
-    if not lidas[chave] then
-      local conexao = conexao_de(fluxo, pinfo.src_port, linha)
-      lidas[chave] = ler(linha, conexao, pinfo.src_port == conexao.porta)
-      lidas[chave].sentido = pinfo.src_port == conexao.porta and "→" or "←"
-    end
-    local resumo = mostrar(lidas[chave], tvb(inicio, quebra - inicio), arvore)
-    table.insert(resumos, lidas[chave].sentido .. " " .. resumo)
-    inicio = quebra
+    lidas[chave] = lidas[chave] or ler(linha, quebra, conexao, porta, do_cliente)
+    table.insert(resumos, mostrar(lidas[chave], linha, tvb(inicio, fim - inicio), arvore))
+    inicio = fim
   end
-  if #resumos > 0 then pinfo.cols.info = table.concat(resumos, "  |  ") end
+  if resumos[1] then pinfo.cols.info = table.concat(resumos, "  |  ") end
   return tamanho
 end
 
 local portas = DissectorTable.get("tcp.port")
 portas:add(PORTA, fila)
 portas:add_for_decode_as(fila)
+
+-- O SYN, o FIN e o RST o TCP não entrega a `fila`: vê-os este outro, que o Wireshark chama depois de cada pacote.
+-- O SYN diz quem é o servidor; só no FIN e no RST se sabe que não vem mais nada para a linha que está sem \n.
+local pontas = Proto("fila_pontas", "Fila de Atendimento: o começo e o fim das conexões")
+
+function pontas.dissector(_, pinfo, arvore)
+  local fluxo = fluxo_tcp()
+  if not fluxo then return end
+  if syn().value and not ack().value then servidores[fluxo.value] = pinfo.dst_port end
+  if not (fin().value or rst().value) then return end
+  local chave, conexao = string.format("%d:fim", pinfo.number), conexoes[fluxo.value]
+  if conexao and not pinfo.visited then
+    local resto = conexao.resto[pinfo.src_port]
+    lidas[chave], conexao.resto[pinfo.src_port] = resto and sem_senha(limpar(resto), conexao), nil
+  end
+  local resto = lidas[chave]
+  if not resto then return end
+  local ramo = arvore:add(fila, "Fila de Atendimento, linha incompleta: " .. resto)
+  ramo:add(campos.comando, "?"):set_generated()
+  ramo:add(campos.argumento, resto):set_generated()
+  ramo:add_proto_expert_info(avisos.incompleta)
+  pinfo.cols.info:append("  [sem \\n: " .. abreviado(resto) .. "]")
+end
+
+register_postdissector(pontas)
