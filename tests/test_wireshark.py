@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -19,12 +20,9 @@ CAMPOS = ("comando", "argumento", "remetente", "texto", "formato")
 pytestmark = pytest.mark.skipif(shutil.which("tshark") is None, reason="sem o tshark")
 
 
-def dissecar(captura: bytes, porta: int = 12345, *opcoes: str) -> list[dict]:
-    """O que o dissector viu: por pacote, a conexão e {campo: [valores]}. Nenhum erro de Lua."""
-    comando = ["tshark", "-X", "lua_script:fila.lua", "-r", "captura.pcapng", "-Y", "fila or _ws.lua", "-T", "fields"]
-    comando += ["-d", f"tcp.port=={porta},fila", "-E", "separator=\x1f", "-E", "aggregator=\x1e", *opcoes]
-    for campo in "tcp.stream", "_ws.lua.error", *(f"fila.{campo}" for campo in CAMPOS):
-        comando += ["-e", campo]
+def tshark(captura: bytes, *opcoes: str) -> list[str]:
+    """As linhas que o `tshark`, com o dissector, diz da captura."""
+    comando = ["tshark", "-X", "lua_script:fila.lua", "-r", "captura.pcapng", *opcoes]
     # Ler não pede privilégios, e o tshark 4.4 não carrega Lua para o root.
     root = hasattr(os, "geteuid") and os.geteuid() == 0
     sem_privilegios = {"user": 65534, "group": 65534, "extra_groups": []} if root else {}
@@ -35,8 +33,17 @@ def dissecar(captura: bytes, porta: int = 12345, *opcoes: str) -> list[dict]:
         ambiente = {**os.environ, "HOME": pasta}
         lido = subprocess.run(comando, cwd=pasta, env=ambiente, capture_output=True, timeout=60, **sem_privilegios)
     assert lido.returncode == 0 and b"Lua" not in lido.stderr, lido.stderr.decode()
+    return lido.stdout.decode().split("\n")[:-1]
+
+
+def dissecar(captura: bytes, porta: int = 12345, *opcoes: str) -> list[dict]:
+    """O que o dissector viu: por pacote, a conexão e {campo: [valores]}. Nenhum erro de Lua."""
+    opcoes += ("-d", f"tcp.port=={porta},fila", "-Y", "fila or _ws.lua")
+    opcoes += ("-T", "fields", "-E", "separator=\x1f", "-E", "aggregator=\x1e")
+    for campo in "tcp.stream", "_ws.lua.error", *(f"fila.{campo}" for campo in CAMPOS):
+        opcoes += ("-e", campo)
     pacotes = []
-    for linha in lido.stdout.decode().split("\n")[:-1]:
+    for linha in tshark(captura, *opcoes):
         conexao, erro, *valores = linha.split("\x1f")
         assert not erro, f"erro de Lua no pacote {linha!r}"
         pacotes.append({campo: valor.split("\x1e") for campo, valor in zip(CAMPOS, valores) if valor})
@@ -61,6 +68,15 @@ def test_a_captura_de_exemplo_abre_com_todos_os_campos():
     assert "segredo" not in str(pacotes)
     coladas = next(pacote for pacote in pacotes if "É o 1234." in pacote.get("texto", []))
     assert coladas["texto"] == ["Olá! Não chegou o meu pedido.", "É o 1234.", "Obrigado 😀"]
+
+
+def test_a_pagina_mostra_a_captura_que_a_acompanha():
+    """Cada linha que a página mostra do `tshark` é uma das que ele dá."""
+    pagina = (PASTA / "README.md").read_text(encoding="utf-8")
+    bloco = re.search(r"conversa\.pcapng -Y fila\n(.*?)```", pagina, re.DOTALL)[1]
+    mostradas = [linha for linha in bloco.splitlines() if linha.strip() != "..."]
+    assert len(mostradas) > 10
+    assert set(mostradas) <= set(tshark((PASTA / "conversa.pcapng").read_bytes(), "-Y", "fila"))
 
 
 ESTRANHAS = [
@@ -122,6 +138,7 @@ CONVERSAS = {
         ("C", rb'{"comando":"mensagem","texto":"\u00e9 \ud83d\ude00 \"\/ \ud800"}' + b"\n", 1000),
         ("S", '{"comando":"mensagem","nome":"Ana","texto":"olá"}\n'.encode(), 3),
         ("C", b"\n".join(ESTRANHAS) + b"\n", 10_000),
+        ("S", b"FIM:recusado\n", 100),
     ],
 }
 
@@ -236,10 +253,11 @@ def test_a_linha_que_nao_chegou_a_acabar(vistas):
 
 def test_json_e_bytes_estranhos(vistas):
     """Escapes e pares substitutos são traduzidos; o que não é JSON é mostrado como tal, sem erro de Lua."""
-    entrada, posicoes, pergunta, resposta, estranhas = vistas["json"]
+    entrada, posicoes, pergunta, resposta, estranhas, recusa = vistas["json"]
     assert entrada["comando"] == ["CLIENTE"] and entrada["argumento"] == ["Yuri", "A,B", "(senha)"]
     assert posicoes["comando"] == ["FILA", "FILA"] and posicoes["argumento"] == ["2", "OK"]
     assert pergunta["texto"] == ['é 😀 "/ \ufffd'] and pergunta["remetente"] == ["Yuri"]
     assert resposta["texto"] == ["olá"] and resposta["remetente"] == ["Ana"]
     assert estranhas["comando"] == ["?"] * len(ESTRANHAS)
-    assert set(valores(vistas["json"], "formato")) == {"json"}
+    assert set(valores(vistas["json"][:-1], "formato")) == {"json"}
+    assert recusa["comando"] == ["FIM"] and recusa["formato"] == ["texto"]

@@ -17,6 +17,9 @@ from pathlib import Path
 
 RAIZ = Path(__file__).resolve().parent.parent.parent
 PRAZO = 20.0  # segundos que um passo espera pelo anterior
+# No pcapng, os blocos em que o dumpcap descreve o computador: o byte em que as opções começam, e as que o dizem.
+DO_COMPUTADOR = {0x0A0D0D0A: (24, {2, 3}), 1: (16, {12})}
+
 ACK, FIN_ACK = 0x10, 0x11  # as bandeiras de um segmento TCP que só confirma, e do que fecha
 
 
@@ -166,6 +169,26 @@ def enredo(porta: int) -> bytes:
     return segmento(intruso.porta, porta, FIN_ACK) + b".*" + segmento(porta, intruso.porta, ACK)
 
 
+def anonimo(arquivo: bytes) -> bytes:
+    """O mesmo pcapng, sem o processador e o sistema de quem o gravou."""
+    saida = b""
+    while arquivo:
+        tipo, tamanho = struct.unpack_from("=II", arquivo)
+        bloco, arquivo = arquivo[:tamanho], arquivo[tamanho:]
+        if tipo in DO_COMPUTADOR:
+            inicio, retiradas = DO_COMPUTADOR[tipo]
+            corpo, opcoes = bloco[8:inicio], bloco[inicio:-4]
+            while opcoes:
+                codigo, ocupa = struct.unpack_from("=HH", opcoes)
+                ocupa = 4 + (ocupa + 3) // 4 * 4
+                corpo += b"" if codigo in retiradas else opcoes[:ocupa]
+                opcoes = opcoes[ocupa:]
+            moldura = struct.pack("=I", len(corpo) + 12)
+            bloco = struct.pack("=I", tipo) + moldura + corpo + moldura
+        saida += bloco
+    return saida
+
+
 def main() -> int:
     destino = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("conversa.pcapng")
     comando = [sys.executable, "servidor.py", "--host", "127.0.0.1", "--departamentos", "Vendas,Suporte"]
@@ -175,7 +198,7 @@ def main() -> int:
             porta = int(re.search(r"porta (\d+)", servidor.stdout.readline())[1])
             with Captura(porta) as captura:
                 captura.ate(enredo(porta))
-                destino.write_bytes(captura.encerrar())
+                destino.write_bytes(anonimo(captura.encerrar()))
         finally:
             servidor.terminate()
     return 0

@@ -286,9 +286,12 @@ end
 
 -- Lê uma linha, sem o \n. `inteira` diz se ele chegou a vir.
 local function ler(linha, inteira, conexao, porta, do_cliente)
-  local em_json = conexao.em_json
-  if em_json == nil then em_json = linha:sub(1, 1) == "{" end
-  if do_cliente then conexao.em_json = em_json end -- o formato é o da primeira linha de quem se conecta
+  local em_json = linha:sub(1, 1) == "{"
+  if do_cliente then
+    -- O formato é o da primeira linha de quem se conecta; o servidor, que ainda não a leu, pode recusá-lo em texto.
+    if conexao.em_json == nil then conexao.em_json = em_json end
+    em_json = conexao.em_json
+  end
   local limpa, lida = limpar(linha:gsub("\r$", "")), nil
   if not inteira or conexao.cortada[porta] or do_cliente and #linha >= MAXIMO then
     lida = { comando = "?", argumento = sem_senha(limpa, conexao), aviso = avisos.longa }
