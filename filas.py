@@ -93,7 +93,7 @@ class Acontecimento:
     evento: str  # "inicio", "mensagem" ou "fim"
     de: str  # um nome; vazio se foi o servidor
     para: str
-    textos: Sequence[str] = ("",)  # as mensagens; ou o motivo do fim
+    textos: Sequence[str]  # as mensagens; ou o motivo do fim; um só, vazio, no início
     momento: float = field(default_factory=time.time)  # segundos desde 1970
 
 
@@ -192,9 +192,8 @@ class Filas:
             if estado is None:
                 return None
             if (par := estado.par) is not None:
-                par.caixa.append(par.formato.codificar(mensagem))
-                if self.ouvinte is not None:
-                    self.ouvinte(Acontecimento(estado.conversa, "mensagem", eu.nome, par.nome, mensagem.textos))
+                self._dizer(par, mensagem)
+                self._acontecer(estado.conversa, "mensagem", eu.nome, par.nome, mensagem.textos)
                 return par
             if eu.tipo is Tipo.CLIENTE:
                 self._guardar(eu, estado, mensagem.textos)
@@ -232,16 +231,15 @@ class Filas:
             if estado := self.user_states.get(eu):
                 match eu.tipo, estado.fase:
                     case Tipo.CLIENTE, _:
-                        resposta = "Só atendentes fazem pausa."
+                        self._contar(efeito, eu, Aviso("Só atendentes fazem pausa."))
                     case _, Fase.CONVERSA:
                         estado.quer_pausa = True
-                        resposta = "Você ficará em pausa depois desta conversa."
+                        self._contar(efeito, eu, Aviso("Você ficará em pausa depois desta conversa."))
                     case _, Fase.PAUSA:
-                        resposta = "Você já está em pausa."
+                        self._contar(efeito, eu, Aviso("Você já está em pausa."))
                     case _:
                         self.fila_atendentes.remove(eu)
-                        resposta = self._comecar_pausa(efeito, eu)
-                self._contar(efeito, eu, Aviso(resposta))
+                        self._comecar_pausa(efeito, eu)
         return efeito
 
     def voltar(self, eu: Participante) -> Efeito:
@@ -350,6 +348,13 @@ class Filas:
         self._dizer(destino, comando)
         efeito.destinos[destino] = None
 
+    def _acontecer(
+        self, conversa: Conversa, evento: str, de: str, para: str, textos: Sequence[str] = ("",)
+    ) -> None:
+        """Conta um acontecimento a quem ouve, se há alguém. Exige a trava."""
+        if self.ouvinte is not None:
+            self.ouvinte(Acontecimento(conversa, evento, de, para, textos))
+
     def _dizer_posicao(self, efeito: Efeito, cliente: Participante, posicao: int) -> None:
         """Conta a posição, se for novidade para o cliente. Exige a trava."""
         estado = self.user_states[cliente]
@@ -373,7 +378,7 @@ class Filas:
                 self.posicoes_mudaram = self.posicoes_mudaram or na_frente and bool(self.fila_clientes)
                 self.fila_clientes.insert(0 if na_frente else len(self.fila_clientes), eu)
             elif estado.quer_pausa:
-                self._contar(efeito, eu, Aviso(self._comecar_pausa(efeito, eu)))
+                self._comecar_pausa(efeito, eu)
             else:
                 self.online.add(eu)
                 self.fila_atendentes.append(eu)
@@ -413,11 +418,10 @@ class Filas:
         if self.ouvinte is not None:
             self._contar(efeito, cliente, REGISTRADA)
             self._contar(efeito, atendente, REGISTRADA)
-            self.ouvinte(Acontecimento(conversa, "inicio", cliente.nome, atendente.nome))
+        self._acontecer(conversa, "inicio", cliente.nome, atendente.nome)
         if guardadas:
             self._dizer(atendente, Mensagem(cliente.nome, guardadas))
-            if self.ouvinte is not None:
-                self.ouvinte(Acontecimento(conversa, "mensagem", cliente.nome, atendente.nome, guardadas))
+            self._acontecer(conversa, "mensagem", cliente.nome, atendente.nome, guardadas)
         return True
 
     def _par_possivel(self) -> tuple[Participante, Participante] | None:
@@ -444,13 +448,13 @@ class Filas:
             return self.fila_clientes
         return [cliente for cliente in self.fila_clientes if cliente.departamentos[0] in departamentos]
 
-    def _comecar_pausa(self, efeito: Efeito, atendente: Participante) -> str:
-        """O atendente, que não está na fila, entra em pausa; devolve o que lhe dizer. Exige a trava."""
+    def _comecar_pausa(self, efeito: Efeito, atendente: Participante) -> None:
+        """O atendente, que não está na fila, entra em pausa. Exige a trava."""
         estado = self.user_states[atendente]
         estado.fase, estado.quer_pausa = Fase.PAUSA, False
         self.online.discard(atendente)
         efeito.registros.append(("PAUSA", f"{atendente} está em pausa."))
-        return "Você está em pausa."
+        self._contar(efeito, atendente, Aviso("Você está em pausa."))
 
     def _guardar(self, eu: Participante, estado: Estado, textos: Sequence[str]) -> None:
         """Guarda o que o cliente diz enquanto espera, até o limite. Exige a trava."""
@@ -528,8 +532,7 @@ class Filas:
     def _fechar_conversa(self, conversa: Conversa, de: str, para: str, motivo: str) -> None:
         """Anota o fim de um atendimento. Exige a trava."""
         self.turno.acabou(conversa.departamento, self.relogio() - conversa.inicio)
-        if self.ouvinte is not None:
-            self.ouvinte(Acontecimento(conversa, "fim", de, para, (motivo,)))
+        self._acontecer(conversa, "fim", de, para, (motivo,))
 
     def _despedir(self, efeito: Efeito, eu: Participante, fim: Fim | None = None) -> None:
         """Retira `eu` de toda parte e fecha a sua caixa, com uma última linha se houver. Exige a trava."""

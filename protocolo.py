@@ -336,6 +336,7 @@ class Texto(Formato):
     """O protocolo do relatório: uma linha de texto por comando, com o comando no começo."""
 
     _PEDIDOS = {"FILA:": Consulta, "PAUSA:": Pausa, "VOLTA:": Volta}  # a linha inteira
+    _LINHAS = {pedido: linha for linha, pedido in _PEDIDOS.items()}
     _PEDIDOS_COM_ARGUMENTO = {"FIM": Fim, "TRANSFERIR": Transferencia}  # o que vem antes dos dois-pontos
 
     def __init__(self, nome: str = "") -> None:
@@ -363,12 +364,8 @@ class Texto(Formato):
                 linha = f"{tipo.value}:{departamento}"
             case Resposta():
                 linha = comando.texto
-            case Consulta():
-                linha = "FILA:"
-            case Pausa():
-                linha = "PAUSA:"
-            case Volta():
-                linha = "VOLTA:"
+            case Consulta() | Pausa() | Volta():
+                linha = self._LINHAS[type(comando)]
             case Transferencia():
                 linha = f"TRANSFERIR:{comando.departamento}"
             case LinhaLonga():
@@ -452,6 +449,7 @@ class Json(Formato):
     maximo = 8 * MAXIMO_DA_LINHA
 
     _PEDIDOS = {"fim": Fim, "fila": Consulta, "pausa": Pausa, "volta": Volta}
+    _COMANDOS = {pedido: comando for comando, pedido in _PEDIDOS.items()}
 
     def codificar(self, comando: Comando) -> bytes:
         match comando:
@@ -477,12 +475,8 @@ class Json(Formato):
                 objetos = [{"comando": tipo.value.lower(), **sabidos}]
             case Resposta(campo, texto):
                 objetos = [{"comando": campo, campo: texto}]
-            case Consulta():
-                objetos = [{"comando": "fila"}]
-            case Pausa():
-                objetos = [{"comando": "pausa"}]
-            case Volta():
-                objetos = [{"comando": "volta"}]
+            case Consulta() | Pausa() | Volta():
+                objetos = [{"comando": self._COMANDOS[type(comando)]}]
             case Transferencia(departamento):
                 objetos = [{"comando": "transferir", "departamento": departamento}]
             case LinhaLonga():

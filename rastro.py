@@ -7,7 +7,6 @@ que fazem o mesmo que os de verdade, e contam; sem a opção, com os de verdade.
     10:15:02.124  conexao-2 Yuri    ->  conexao-1 Ana    b'[Yuri]: Ol\\xc3\\xa1!\\n'
 """
 
-import itertools
 import logging
 import re
 import shutil
@@ -21,7 +20,7 @@ from terminal import colorir, usar_cores
 log = logging.getLogger("fila.rastro")
 
 PALETA = ("ciano", "amarelo", "verde", "magenta", "azul", "vermelho")
-"""As cores dos participantes, na ordem em que aparecem."""
+"""As cores das conexões, uma depois da outra."""
 
 COLUNA = 20
 """Caracteres do nome de uma thread; o que passar é cortado."""
@@ -34,8 +33,6 @@ class Rastro:
 
     def __init__(self) -> None:
         self._cores = usar_cores(sys.stdout)
-        self._paleta = itertools.cycle(PALETA)
-        self._cor_de: dict[str, str] = {}  # de cada thread, pela parte do nome que não muda
 
     def contar(self, sentido: str, outro: str, dados: bytes, nota: str = "") -> None:
         """Um `recv` ou um `send` desta thread: cada linha que ele trouxe ou levou, e a meia que sobrar."""
@@ -45,8 +42,9 @@ class Rastro:
             nota = f"{len(linhas)} linhas de uma vez"
         if dados and not dados.endswith(b"\n"):
             nota = f"{nota}; a última, pela metade" if nota else "meia linha"
-        comeco = f"{_hora()}  {self._nome(quem)}{sentido}  {self._nome(outro)}"
-        margem = " " * (len(_hora()) + len(sentido) + 2 * COLUNA + 4)
+        hora = _hora()
+        comeco = f"{hora}  {self._nome(quem)}{sentido}  {self._nome(outro)}"
+        margem = " " * (len(hora) + len(sentido) + 2 * COLUNA + 4)
         cabem = shutil.get_terminal_size((10**6, 0)).columns - len(margem) if sys.stdout.isatty() else 10**6
         mostradas = [colorir(_cortada(linha, cabem), self._cor(outro or quem), self._cores) for linha in linhas]
         if nota:
@@ -63,10 +61,11 @@ class Rastro:
         """O nome de uma thread na sua coluna e na sua cor."""
         return colorir(f"{thread[: COLUNA - 1]:{COLUNA}}", self._cor(thread), self._cores)
 
-    def _cor(self, thread: str) -> str | None:
-        if not thread.startswith("conexao-"):
-            return None
-        return self._cor_de.setdefault(thread.partition(" ")[0], next(self._paleta))
+    @staticmethod
+    def _cor(thread: str) -> str | None:
+        """A cor de uma conexão, pelo seu número: é a mesma antes e depois de se saber o nome de quem fala."""
+        conexao = re.match(r"conexao-(\d+)", thread)
+        return PALETA[int(conexao[1]) % len(PALETA)] if conexao else None
 
 
 class SocketRastreado:

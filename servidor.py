@@ -57,7 +57,7 @@ from protocolo import (
 )
 from rastro import Rastro, SocketRastreado, TravaRastreada
 from registro import Registro, motivo
-from terminal import Analisador, colorir, inteiro, segundos, usar_cores
+from terminal import Analisador, colorir, inteiro, segundos, usar_cores, valido
 
 log = logging.getLogger("fila")
 
@@ -740,14 +740,6 @@ def senha_valida(texto: str) -> str:
     return senha
 
 
-def departamentos_validos(texto: str) -> tuple[str, ...]:
-    """Um tipo de argumento: nomes de departamentos, separados por vírgulas."""
-    try:
-        return validar_departamentos(texto)
-    except ValueError as erro:
-        raise argparse.ArgumentTypeError(str(erro)) from None
-
-
 def caminho_escrito(texto: str) -> str:
     """Um tipo de argumento: o caminho de um arquivo. Vazio é uma variável que ficou por definir."""
     if not texto:
@@ -770,7 +762,8 @@ def main() -> int:
         tipo=senha_valida,
         mostrar_padrao=False,
     )
-    analisador.opcao("--departamentos", (), "nomes separados por vírgulas: cada um é uma fila", departamentos_validos, False)
+    ajuda = "nomes separados por vírgulas: cada um é uma fila"
+    analisador.opcao("--departamentos", None, ajuda, tipo=valido(validar_departamentos))
     analisador.chave("--devolver-a-fila", "o cliente de um atendente que cai volta para o início da fila")
     analisador.opcao("--registro", None, "arquivo CSV em que se gravam as conversas", tipo=caminho_escrito)
     analisador.chave("--rastro", "mostra o que cada thread recebe e envia, com os bytes como são")
@@ -793,7 +786,7 @@ def main() -> int:
             prazo_envio=opcoes.prazo_envio,
             senha=opcoes.senha_atendentes,
             um_nucleo=not opcoes.varios_nucleos,
-            departamentos=opcoes.departamentos,
+            departamentos=opcoes.departamentos or (),
             devolver=opcoes.devolver_a_fila,
             ouvinte=registro and registro.ouvir,
             depois_de_ouvir=registro and registro.preparar,

@@ -113,12 +113,16 @@ def segundos(texto: str) -> float:
     raise argparse.ArgumentTypeError(f"use segundos, acima de zero e até um dia, e não {texto!r}")
 
 
-def nome_valido(texto: str) -> str:
-    """Um tipo de argumento: um nome que o servidor aceita."""
-    try:
-        return validar_nome(texto)
-    except ValueError as erro:
-        raise argparse.ArgumentTypeError(str(erro)) from None
+def valido(validar: Callable[[str], object]) -> Callable[[str], object]:
+    """Um tipo de argumento: o que `validar` devolve; o `ValueError` dele é o erro de uso."""
+
+    def converter(texto: str) -> object:
+        try:
+            return validar(texto)
+        except ValueError as erro:
+            raise argparse.ArgumentTypeError(str(erro)) from None
+
+    return converter
 
 
 def departamento_escrito(texto: str) -> str:
@@ -134,7 +138,7 @@ def analisador_de_conversa(descricao: str, departamento: str) -> Analisador:
     analisador = Analisador(descricao)
     analisador.opcao("--host", "127.0.0.1", "endereço do servidor")
     analisador.opcao("--porta", PORTA_PADRAO, "porta do servidor", tipo=inteiro(1, 65535))
-    analisador.opcao("--nome", None, "o seu nome; sem ele, o programa pergunta", tipo=nome_valido)
+    analisador.opcao("--nome", None, "o seu nome; sem ele, o programa pergunta", tipo=valido(validar_nome))
     analisador.opcao("--departamento", None, departamento, tipo=departamento_escrito)
     analisador.chave("--json", "fala com o servidor em JSON, e não em texto")
     analisador.chave("--sem-som", "não toca o terminal quando uma conversa começa")

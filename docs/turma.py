@@ -57,9 +57,10 @@ from protocolo import (  # noqa: E402
     Texto,
     Tipo,
     Volta,
+    validar_departamentos,
 )
-from servidor import departamentos_validos, senha_valida  # noqa: E402
-from terminal import Analisador, colorir, inteiro, segundos, usar_cores  # noqa: E402
+from servidor import senha_valida  # noqa: E402
+from terminal import Analisador, colorir, inteiro, segundos, usar_cores, valido  # noqa: E402
 from turno import Turno  # noqa: E402
 
 LEITURA = 25.0
@@ -528,7 +529,7 @@ def cortar(texto: str, colunas: int) -> str:
 
 
 @contextlib.contextmanager
-def servidor_proprio(departamentos: Sequence[str], senha: str | None) -> Iterator[tuple[str, int]]:
+def servidor_proprio(departamentos: Sequence[str] | None, senha: str | None) -> Iterator[tuple[str, int]]:
     """Sobe um servidor numa porta livre, dá o endereço dele e, aconteça o que acontecer, o encerra."""
     comando = [sys.executable, str(RAIZ / "servidor.py"), "--host", "127.0.0.1", "--porta", "0"]
     if departamentos:
@@ -600,7 +601,7 @@ def main() -> int:
     analisador.opcao("--intervalo", 5.0, "segundos entre uma chegada e a seguinte, no ritmo 1", segundos)
     analisador.opcao("--semente", None, "a mesma semente dá a mesma turma; sem ela, uma qualquer", inteiro(0, 10**9))
     ajuda = "os do servidor que a turma sobe, separados por vírgulas"
-    analisador.opcao("--departamentos", (), ajuda, departamentos_validos, mostrar_padrao=False)
+    analisador.opcao("--departamentos", None, ajuda, tipo=valido(validar_departamentos))
     analisador.opcao(
         "--senha",
         os.environ.get("FILA_SENHA") or None,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from participante import FECHOU, PRAZO
+from test_protocolo import casos
 
 from protocolo import Entrada, Json, Texto, Tipo, validar_departamentos
 
@@ -19,11 +20,6 @@ ESCOLHA = "FIM:Departamento inválido: escolha entre Vendas, Suporte."
 NAO_TEM = "FIM:Departamento inválido: este servidor não tem departamentos."
 EM_PAUSA = "AVISO:Você está em pausa."
 REGISTRADA = "AVISO:Esta conversa está sendo registrada."
-
-
-def casos(argumentos, tabela):
-    """Um teste por item de `tabela`, cuja chave é o nome do caso."""
-    return pytest.mark.parametrize(argumentos, tabela.values(), ids=tabela.keys())
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import signal
 import pytest
 from participante import FECHOU
 from test_falhas import abrir_processo, so_no_posix
+from test_protocolo import casos
 
 from protocolo import (
     MAXIMO_DA_LINHA,
@@ -34,11 +35,6 @@ from protocolo import (
 __all__ = ["abrir_processo"]  # um acessório que o teste pede pelo nome
 
 FAMILIA = "\N{MAN}\N{ZERO WIDTH JOINER}\N{WOMAN}\N{ZERO WIDTH JOINER}\N{GIRL}"
-
-
-def casos(argumentos, tabela):
-    """Um teste por item de `tabela`, cuja chave é o nome do caso."""
-    return pytest.mark.parametrize(argumentos, tabela.values(), ids=tabela.keys())
 
 
 # --- Sem rede -----------------------------------------------------------------------------------
