@@ -966,9 +966,8 @@ class EsqueceAPausaPedida(Filas):
 
 class EmPausaContinuaOnline(Filas):
     def _comecar_pausa(self, efeito, atendente):
-        texto = super()._comecar_pausa(efeito, atendente)
+        super()._comecar_pausa(efeito, atendente)
         self.online.add(atendente)
-        return texto
 
 
 class VoltaNaFrente(Filas):
