@@ -1,129 +1,46 @@
 """O programa do atendente: fica disponível e conversa com um cliente depois do outro.
 
-São duas threads, como em `cliente.py`: a de leitura fica parada no `recv`, à espera do servidor; a
-principal, no `input()`, à espera da pessoa. A diferença é o que vem depois do fim de uma conversa:
-o cliente sai, o atendente volta para a fila.
+É o `cliente.py` com o que nele é diferente: no fim de uma conversa o cliente sai, e o atendente volta para a fila.
 """
 
-import itertools
-import socket
 import sys
-import threading
-from argparse import Namespace
-from collections.abc import Iterator
 
-from protocolo import (
-    Aviso,
-    Comando,
-    Conectado,
-    Entrada,
-    Fila,
-    Fim,
-    Formato,
-    Json,
-    Mensagem,
-    Pergunta,
-    Resposta,
-    Texto,
-    Tipo,
-    comandos_do_servidor,
-)
-from terminal import Tela, analisador_de_conversa
+import cliente
+from protocolo import Comando, Fim, Tipo
 
 
-def identificar(
-    sock: socket.socket, comandos: Iterator[Comando], formato: Formato, tela: Tela, opcoes: Namespace
-) -> tuple[str, Iterator[Comando]] | None:
-    """Diz o tipo e responde ao que o servidor pergunta, até estar na fila.
+class Atendente(cliente.Cliente):
+    """Quem atende."""
 
-    Devolve o nome e os comandos por ler, ou `None` se fomos recusados.
-    """
-    nome = None
-    sock.sendall(formato.codificar(Entrada(Tipo.ATENDENTE, opcoes.departamento)))
-    for comando in comandos:
-        match comando:
-            case Pergunta("senha"):
-                resposta = tela.perguntar_senha("Senha dos atendentes: ")
-            case Pergunta("nome"):
-                nome = resposta = opcoes.nome or tela.perguntar_nome("Digite seu nome de atendente: ")
-            case Pergunta("departamento", nomes):
-                resposta = tela.perguntar_departamento(nomes, varios=True)
-            case Fim(motivo):
-                tela.mostrar(f"*** {motivo} ***", "vermelho")
-                return None
-            case _ if nome is not None:
-                return nome, itertools.chain([comando], comandos)
-            case _:
-                continue
-        sock.sendall(formato.codificar(Resposta(comando.campo, resposta)))
-    tela.mostrar("*** Desconectado do servidor. ***", "vermelho")
-    return None
+    tipo = Tipo.ATENDENTE
+    descricao = "Atendente da fila de atendimento: conversa com um cliente depois do outro."
+    ajuda_do_departamento = "o departamento atendido, vários separados por vírgulas, ou * para todos"
+    pergunta_do_nome = "Digite seu nome de atendente: "
+    ja_entrou = "Você está online e aguardando clientes."
 
+    def mostrar_fila(self, posicao: int | None) -> None:
+        self.tela.mostrar("(Aguardando clientes...)", "amarelo")
 
-def ouvir_servidor(comandos: Iterator[Comando], tela: Tela) -> None:
-    """A thread de leitura: mostra tudo o que o servidor diz, até o fim da conexão."""
-    try:
-        for comando in comandos:
-            match comando:
-                case Fila():
-                    tela.mostrar("(Aguardando clientes...)", "amarelo")
-                case Conectado(nome):
-                    tela.conversa(em_curso=True)
-                    tela.mostrar(f"*** Conexão estabelecida! Você está falando com {nome}. ***", "verde", tocar=True)
-                case Mensagem(nome, textos):
-                    tela.mostrar("\n".join(f"[{nome}]: {texto}" for texto in textos))
-                case Aviso(mensagem):
-                    tela.mostrar(f"({mensagem})", "amarelo")
-                case Fim(mensagem):
-                    fim_do_chat = "\n*** Chat encerrado. ***" * tela.em_conversa
-                    tela.conversa(em_curso=False)
-                    tela.mostrar(f"*** {mensagem} ***{fim_do_chat}", "verde")
-        if not tela.saindo:
-            tela.mostrar("*** Desconectado do servidor. ***", "vermelho")
-    except OSError:
-        tela.mostrar("*** A conexão com o servidor caiu. ***", "vermelho")
-    finally:
-        tela.encerrar()
+    def acabou(self, mensagem: str) -> bool:
+        linhas = [f"*** {mensagem} ***"]
+        if self.tela.em_conversa:
+            linhas.append("*** Chat encerrado. ***")
+        self.tela.conversa(em_curso=False)
+        self.tela.mostrar("\n".join(linhas), "verde")
+        return False
 
-
-def conversar(sock: socket.socket, comandos: Iterator[Comando], formato: Formato, tela: Tela, nome: str) -> None:
-    """A thread principal: envia o que a pessoa digita, até ela sair."""
-    leitura = threading.Thread(target=ouvir_servidor, args=(comandos, tela), name="leitura", daemon=True)
-    leitura.start()
-    try:
-        while (linha := tela.ler()) is not None:
-            comando = tela.interpretar(linha, nome)
-            if isinstance(comando, Fim) and tela.interativa and not tela.em_conversa:
-                # O servidor entenderia que o atendente quer deixar a fila.
-                tela.mostrar("(Nenhuma conversa para encerrar; /sair fecha o programa.)", "amarelo")
-            elif comando:
-                sock.sendall(formato.codificar(comando))
-        tela.sair()
-        # Só o nosso lado do fluxo acaba aqui: o que já foi enviado chega, e o que falta ler, também.
-        sock.shutdown(socket.SHUT_WR)
-    except OSError:
-        pass  # a conexão caiu, e a thread de leitura já o disse
-    leitura.join(timeout=2)
+    def interpretar(self, linha: str) -> Comando | None:
+        comando = super().interpretar(linha)
+        if isinstance(comando, Fim) and self.tela.interativa and not self.tela.em_conversa:
+            # O servidor entenderia que o atendente quer deixar a fila.
+            self.tela.mostrar("(Nenhuma conversa para encerrar; /sair fecha o programa.)", "amarelo")
+            return None
+        return comando
 
 
 def main() -> int:
     """O comando `python atendente.py`."""
-    opcoes = analisador_de_conversa(
-        "Atendente da fila de atendimento: conversa com um cliente depois do outro.",
-        departamento="o departamento atendido, vários separados por vírgulas, ou * para todos",
-    ).parse_args()
-    tela = Tela(Tipo.ATENDENTE, som=not opcoes.sem_som)
-    formato = Json() if opcoes.json else Texto()
-    with tela.erros_para_gente(), socket.create_connection((opcoes.host, opcoes.porta), timeout=10) as sock:
-        sock.settimeout(None)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # cada linha parte na hora
-        identificado = identificar(sock, comandos_do_servidor(sock.recv, formato), formato, tela, opcoes)
-        if identificado is None:
-            return 1
-        nome, comandos = identificado
-        tela.mostrar("Você está online e aguardando clientes.")
-        conversar(sock, comandos, formato, tela, nome)
-    return 0
+    return cliente.main(Atendente)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,10 @@ o bastante para que ninguém ocupe a memória do servidor com uma linha que não
 MAXIMO_DO_NOME = 40
 """Caracteres de um nome, de pessoa ou de departamento, depois da limpeza."""
 
+MAXIMO_DO_FATO = 64 * 1024
+"""Bytes que as mensagens de um fato podem ocupar na saída. Um `recv` cheio de linhas de um caractere viraria megabytes
+depois de cada uma ganhar o nome de quem falou; em JSON, com os escapes, pode chegar ao dobro disto."""
+
 TODOS = "*"
 """Todos os departamentos: só um atendente pode escolhê-los."""
 
@@ -260,6 +264,11 @@ def _cabe(nome: str, texto: str) -> bool:
     return len(f"[{nome}]: {texto}\n".encode()) <= MAXIMO_DA_LINHA
 
 
+def _por_tipo(tabela: Mapping[str, tuple[type, str | None]]) -> dict[type, tuple[str, str | None]]:
+    """A mesma tabela de palavras, para quem escreve: do tipo do comando à palavra e ao campo."""
+    return {tipo: (palavra, campo) for palavra, (tipo, campo) in tabela.items()}
+
+
 class Formato:
     """Como os comandos vão para o fio e voltam dele. Um objeto por conexão.
 
@@ -272,6 +281,9 @@ class Formato:
 
     def __init__(self, nome: str = "") -> None:
         self.nome = nome
+        # Bytes de uma linha além do texto: o prefixo ou, em JSON, também as chaves. O aviso que responde
+        # a uma mensagem que não pôde ser entregue não é muito maior.
+        self._em_volta = len(nome.encode("utf-8", "replace")) + 50
 
     def codificar(self, comando: Comando) -> bytes:
         """Devolve o comando como vai para o fio, com o `\\n` de cada linha."""
@@ -291,21 +303,23 @@ class Formato:
         raise NotImplementedError
 
     def ler_participante(self, linhas: Iterable[str | None]) -> list[Comando]:
-        """Interpreta o que chegou de quem já se identificou; mensagens seguidas saem juntas.
+        """Interpreta o que chegou de quem já se identificou; mensagens seguidas saem juntas, até `MAXIMO_DO_FATO`.
 
         Linhas em branco não dizem nada. A mensagem que só passa do limite com o prefixo é tão longa
         quanto as outras. Um `Aviso` é o que o servidor deve responder ao que não se entendeu.
         """
         comandos: list[Comando] = []
         seguidas: list[str] | None = None
+        ocupam = 0  # bytes que as seguidas ocupam na saída, no máximo
         for linha in linhas:
             lida = LinhaLonga() if linha is None else self._ler_do_participante(linha)
             if isinstance(lida, str):
                 if len(lida) <= _CABE_SEMPRE or _cabe(self.nome, lida):
-                    if seguidas is None:
-                        seguidas = []
+                    if seguidas is None or ocupam > MAXIMO_DO_FATO:
+                        seguidas, ocupam = [], 0
                         comandos.append(Mensagem(self.nome, seguidas))
                     seguidas.append(lida)
+                    ocupam += self._em_volta + (len(lida) if lida.isascii() else 4 * len(lida))
                     continue
                 lida = LinhaLonga()
             if lida is not None:
@@ -333,11 +347,18 @@ def formato_de(inicio: bytes) -> Formato:
 
 
 class Texto(Formato):
-    """O protocolo do relatório: uma linha de texto por comando, com o comando no começo."""
+    """O protocolo do relatório: uma linha de texto por comando, com a palavra do comando no começo."""
 
-    _PEDIDOS = {"FILA:": Consulta, "PAUSA:": Pausa, "VOLTA:": Volta}  # a linha inteira
-    _LINHAS = {pedido: linha for linha, pedido in _PEDIDOS.items()}
-    _PEDIDOS_COM_ARGUMENTO = {"FIM": Fim, "TRANSFERIR": Transferencia}  # o que vem antes dos dois-pontos
+    # O que vem depois da palavra e dos dois-pontos: o campo do comando, ou nada. Pela ordem da página do protocolo.
+    _DO_SERVIDOR = {"CONECTADO": (Conectado, "nome"), "FIM": (Fim, "mensagem"), "AVISO": (Aviso, "mensagem")}
+    _DO_PARTICIPANTE = {
+        "FIM": (Fim, "mensagem"),
+        "FILA": (Consulta, None),
+        "PAUSA": (Pausa, None),
+        "VOLTA": (Volta, None),
+        "TRANSFERIR": (Transferencia, "departamento"),
+    }
+    _PALAVRAS = _por_tipo(_DO_SERVIDOR | _DO_PARTICIPANTE)
 
     def __init__(self, nome: str = "") -> None:
         super().__init__(nome)
@@ -348,28 +369,19 @@ class Texto(Formato):
             case Mensagem():
                 prefixo = f"[{comando.nome}]: "
                 linha = prefixo + f"\n{prefixo}".join(comando.textos)
-            case Fila():
-                linha = f"FILA:{'OK' if comando.posicao is None else comando.posicao}"
-            case Conectado():
-                linha = f"CONECTADO:{comando.nome}"
-            case Fim():
-                linha = f"FIM:{comando.mensagem}"
-            case Aviso():
-                linha = f"AVISO:{comando.mensagem}"
-            case Pergunta():
-                linha = f"{comando.campo.upper()}:{','.join(comando.opcoes)}"
+            case Fila(posicao):
+                linha = "FILA:OK" if posicao is None else f"FILA:{posicao}"
+            case Pergunta(campo, opcoes):
+                linha = f"{campo.upper()}:{','.join(opcoes)}"
             case Entrada(tipo, None):
                 linha = tipo.value
             case Entrada(tipo, departamento):
                 linha = f"{tipo.value}:{departamento}"
-            case Resposta():
-                linha = comando.texto
-            case Consulta() | Pausa() | Volta():
-                linha = self._LINHAS[type(comando)]
-            case Transferencia():
-                linha = f"TRANSFERIR:{comando.departamento}"
-            case LinhaLonga():
-                raise ValueError("LinhaLonga marca o que foi descartado: não tem forma no fio")
+            case Resposta(_, texto):
+                linha = texto
+            case _:
+                palavra, campo = self._PALAVRAS[type(comando)]
+                linha = f"{palavra}:{getattr(comando, campo)}" if campo else f"{palavra}:"
         return f"{linha}\n".encode("utf-8", "replace")
 
     def ler_entrada(self, linha: str | None) -> Entrada:
@@ -392,11 +404,12 @@ class Texto(Formato):
         if not linha or linha.isspace():
             return None
         if ":" in linha:
-            if pedido := self._PEDIDOS.get(linha.rstrip()):
-                return pedido()
             palavra, _, argumento = linha.partition(":")
-            if pedido := self._PEDIDOS_COM_ARGUMENTO.get(palavra):
+            pedido, campo = self._DO_PARTICIPANTE.get(palavra, (None, None))
+            if pedido and campo:
                 return pedido(argumento)
+            if pedido and not argumento.strip():  # com algo depois dos dois-pontos, `FILA:2` é conversa
+                return pedido()
         return linha
 
     def _ler_do_servidor(self, linha: str) -> Comando | None:
@@ -404,17 +417,16 @@ class Texto(Formato):
             nome, separador, texto = linha[1:].partition("]: ")
             return Mensagem(nome, (texto,)) if separador else None
         palavra, dois_pontos, argumento = linha.partition(":")
-        match palavra if dois_pontos else None:
+        if not dois_pontos:
+            return None
+        if palavra in self._DO_SERVIDOR:
+            comando, _ = self._DO_SERVIDOR[palavra]
+            return comando(argumento)
+        match palavra:
             case "FILA" if argumento == "OK":
                 return Fila(None)
             case "FILA" if argumento.isascii() and argumento.isdigit():
                 return Fila(int(argumento))
-            case "CONECTADO":
-                return Conectado(argumento)
-            case "FIM":
-                return Fim(argumento)
-            case "AVISO":
-                return Aviso(argumento)
             case "NOME" | "SENHA":
                 return Pergunta(palavra.lower())
             case "DEPARTAMENTO" if argumento:
@@ -448,8 +460,16 @@ class Json(Formato):
     # Cada byte do texto ocupa no máximo 6 (`\u00e9`), e em volta dele há chaves e aspas.
     maximo = 8 * MAXIMO_DA_LINHA
 
-    _PEDIDOS = {"fim": Fim, "fila": Consulta, "pausa": Pausa, "volta": Volta}
-    _COMANDOS = {pedido: comando for comando, pedido in _PEDIDOS.items()}
+    # A chave que acompanha o comando, e que é também o campo dele; ou nenhuma.
+    _DO_SERVIDOR = {"conectado": (Conectado, "nome"), "fim": (Fim, "mensagem"), "aviso": (Aviso, "mensagem")}
+    _DO_PARTICIPANTE = {
+        "fim": (Fim, None),
+        "fila": (Consulta, None),
+        "pausa": (Pausa, None),
+        "volta": (Volta, None),
+        "transferir": (Transferencia, "departamento"),
+    }
+    _PALAVRAS = _por_tipo(_DO_PARTICIPANTE | _DO_SERVIDOR)
 
     def codificar(self, comando: Comando) -> bytes:
         match comando:
@@ -459,12 +479,8 @@ class Json(Formato):
                 objetos = [{"comando": "mensagem", **de, "texto": texto} for texto in textos]
             case Fila(posicao):
                 objetos = [{"comando": "fila", "posicao": posicao}]
-            case Conectado(nome):
-                objetos = [{"comando": "conectado", "nome": nome}]
-            case Fim(mensagem):
-                objetos = [{"comando": "fim", **({"mensagem": mensagem} if self.nome or mensagem else {})}]
-            case Aviso(mensagem):
-                objetos = [{"comando": "aviso", "mensagem": mensagem}]
+            case Fim(""):
+                objetos = [{"comando": "fim"}]
             case Pergunta("departamento", opcoes):
                 objetos = [{"comando": "departamento", "opcoes": list(opcoes)}]
             case Pergunta(campo):
@@ -475,12 +491,9 @@ class Json(Formato):
                 objetos = [{"comando": tipo.value.lower(), **sabidos}]
             case Resposta(campo, texto):
                 objetos = [{"comando": campo, campo: texto}]
-            case Consulta() | Pausa() | Volta():
-                objetos = [{"comando": self._COMANDOS[type(comando)]}]
-            case Transferencia(departamento):
-                objetos = [{"comando": "transferir", "departamento": departamento}]
-            case LinhaLonga():
-                raise ValueError("LinhaLonga marca o que foi descartado: não tem forma no fio")
+            case _:
+                palavra, campo = self._PALAVRAS[type(comando)]
+                objetos = [{"comando": palavra, **({campo: getattr(comando, campo)} if campo else {})}]
         return "".join(f"{_EM_JSON(objeto)}\n" for objeto in objetos).encode("utf-8", "replace")
 
     def ler_entrada(self, linha: str | None) -> Entrada:
@@ -508,10 +521,9 @@ class Json(Formato):
             if comando == "mensagem":
                 texto = self._texto(objeto, "texto")
                 return None if not texto or texto.isspace() else texto
-            if comando == "transferir":
-                return Transferencia(self._texto(objeto, "departamento"))
-            if pedido := self._PEDIDOS.get(comando):
-                return pedido()
+            if comando in self._DO_PARTICIPANTE:
+                pedido, campo = self._DO_PARTICIPANTE[comando]
+                return pedido(self._texto(objeto, campo)) if campo else pedido()
             raise ValueError(f'Comando desconhecido: "{comando[:MAXIMO_DO_NOME]}".')
         except ValueError as erro:
             return Aviso(str(erro))
@@ -521,18 +533,16 @@ class Json(Formato):
             return Fim(linha[4:])
         try:
             objeto = self._objeto(linha)
-            match objeto["comando"]:
+            palavra = objeto["comando"]
+            if palavra in self._DO_SERVIDOR:
+                comando, campo = self._DO_SERVIDOR[palavra]
+                return comando(self._texto(objeto, campo))
+            match palavra:
                 case "mensagem":
                     return Mensagem(self._texto(objeto, "nome"), (self._texto(objeto, "texto"),))
                 case "fila":
                     posicao = objeto.get("posicao")
                     return Fila(posicao) if posicao is None or type(posicao) is int and posicao >= 0 else None
-                case "conectado":
-                    return Conectado(self._texto(objeto, "nome"))
-                case "fim":
-                    return Fim(self._texto(objeto, "mensagem"))
-                case "aviso":
-                    return Aviso(self._texto(objeto, "mensagem"))
                 case "nome" | "senha" as campo:
                     return Pergunta(campo)
                 case "departamento":

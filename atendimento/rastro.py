@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 
-from terminal import colorir, usar_cores
+from atendimento.terminal import colorir, usar_cores
 
 log = logging.getLogger("fila.rastro")
 
@@ -108,18 +108,27 @@ class TravaRastreada:
         self._dona = ""  # o nome da thread que a tem
         self._espera: tuple[float, str] | None = None  # da thread que a tem: segundos, e por quem
 
-    def __enter__(self) -> None:
+    def acquire(self) -> None:
         if not self._trava.acquire(blocking=False):
             comeco, quem_a_tinha = time.perf_counter(), self._dona
             self._trava.acquire()
             self._espera = time.perf_counter() - comeco, quem_a_tinha
         self._dona = threading.current_thread().name
 
-    def __exit__(self, *_: object) -> None:
+    def release(self) -> None:
         espera, self._espera = self._espera, None
         self._trava.release()
         if espera:  # só depois de a soltar: escrever no log com ela na mão faria os outros esperarem mais
             self._rastro.esperou(*espera)
+
+    def locked(self) -> bool:
+        return self._trava.locked()
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
 
 def _cortada(linha: bytes, cabem: int) -> str:

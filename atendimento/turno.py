@@ -69,11 +69,15 @@ class Turno:
 
     def resumo(self) -> list[str]:
         """Uma frase por departamento."""
-        return [f"{nome}{': ' * bool(nome)}{movimento.resumo()}." for nome, movimento in self._movimentos.items()]
+        return [f"{_titulo(nome)}{movimento.resumo()}." for nome, movimento in self._movimentos.items()]
+
+
+def _titulo(departamento: str) -> str:
+    return f"{departamento}: " if departamento else ""
 
 
 def _quantos(numero: int, nome: str) -> str:
-    return f"{numero} {nome}{'s' * (numero != 1)}"
+    return f"{numero} {nome}" if numero == 1 else f"{numero} {nome}s"
 
 
 def _tempo(segundos: float) -> str:

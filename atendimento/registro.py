@@ -1,8 +1,8 @@
 """O registro das conversas: um CSV a que o servidor acrescenta uma linha para cada mensagem entregue.
 
-Só ouve: as filas lhe contam cada acontecimento, e ele não conhece nem filas nem sockets. O caminho de uma linha é
+É o `Ouvinte` das filas, e não as conhece além disso. O caminho de uma linha é
 
-    ouvir (a thread que falou, com a trava na mão)  ->  espera, na memória  ->  thread "registro"  ->  arquivo
+    ouvir (a thread que falou, com a trava na mão)  ->  a espera, na memória  ->  thread "registro"  ->  arquivo
 
 e por isso quem conversa nunca espera pelo disco, nem quando ele para ou enche. Entre uma coisa e
 outra, já sem a trava, quem falou põe a sua linha em CSV (`preparar`): as threads que falam são
@@ -20,22 +20,24 @@ import os
 import secrets
 import sys
 import threading
+import time
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from filas import Acontecimento
+from atendimento.filas import Conversa
 
 log = logging.getLogger("fila")
 _NO_LOG = {"marca": "REGISTRO"}
 
 CABECALHO = b"momento,conversa,departamento,evento,de,para,texto\n"
 
-MAXIMO_A_ESPERA = 64 * 1024 * 1024
-"""Bytes de linhas por gravar. Só o alcança um disco parado: horas de conversa de uma equipe inteira."""
+MAXIMO_NA_ESPERA = 64 * 1024 * 1024
+"""Bytes de linhas que ainda não foram gravadas. Só o alcança um disco parado: horas de conversa de uma equipe inteira."""
 
-BYTES_POR_ACONTECIMENTO = 200
-"""O que um acontecimento à espera ocupa além das suas linhas."""
+BYTES_POR_PENDENTE = 250
+"""O que um pendente ocupa além das suas linhas."""
 
 BYTES_POR_LINHA = 100
 """O que uma linha ocupa além do texto e dos nomes: o momento, a conversa, o evento, as vírgulas."""
@@ -45,6 +47,9 @@ GRAVAR_A_CADA = 0.25
 
 LOTE = 1024 * 1024
 """Bytes gravados de uma vez: poucas chamadas ao sistema, e um disco lento ainda mostra progresso."""
+
+PACIENCIA = 2.0
+"""Segundos sem gravar nada, ao encerrar, em que se desiste do que falta."""
 
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 """Começos de célula que uma planilha executaria."""
@@ -66,23 +71,33 @@ MOTIVOS = {
 
 @dataclass(slots=True)
 class _Pendente:
-    """Um acontecimento à espera de ser gravado."""
+    """O que se ouviu e ainda não foi gravado."""
 
-    memoria: int  # bytes, aproximadamente
-    linhas: int
-    conteudo: Acontecimento | bytes  # o acontecimento ou, depois de `preparar`, as suas linhas
+    conversa: Conversa
+    evento: str  # "inicio", "mensagem" ou "fim"
+    de: str
+    para: str
+    textos: Sequence[str]
+    momento: float = field(default_factory=time.time)  # segundos desde 1970
+    em_csv: bytes | None = None  # as suas linhas, depois de `preparar`
+
+    def memoria(self) -> int:
+        """Os bytes que ocupa, como chegou ou já em CSV."""
+        nomes = len(self.de) + len(self.para) + len(self.conversa.departamento)
+        cada_linha = (BYTES_POR_LINHA + nomes) * len(self.textos)
+        return BYTES_POR_PENDENTE + cada_linha + sum(map(sys.getsizeof, self.textos))
 
 
 class _DestaThread(threading.local):
     def __init__(self) -> None:
-        self.por_preparar: list[_Pendente] = []
+        self.a_preparar: list[_Pendente] = []
 
 
 class Registro:
     """O arquivo de registro e a thread que o grava.
 
     Uma ordem só: `iniciar`, os `ouvir` e `conferir` que houver, `encerrar`. A memória é limitada a
-    `MAXIMO_A_ESPERA`: o que passar disso é descartado, e o log diz quantas linhas.
+    `MAXIMO_NA_ESPERA`: o que passar disso é descartado, e o log diz quantas linhas.
     """
 
     def __init__(self, caminho: str) -> None:
@@ -94,7 +109,7 @@ class Registro:
         self._entraram = 0  # bytes, desde o começo
         self._descartadas = 0  # linhas, desde o começo
         # Escreve a thread do registro:
-        self._sairam = 0  # bytes, desde o começo: a diferença é o que está à espera
+        self._sairam = 0  # bytes, desde o começo: a diferença é o que espera
         self._lote = b""  # as linhas que está gravando, a partir de onde parou
         self._falhou = False  # a última tentativa
         # Escreve quem chama `conferir`:
@@ -117,24 +132,25 @@ class Registro:
         """Põe a thread para rodar."""
         self._thread.start()
 
-    def ouvir(self, acontecimento: Acontecimento) -> None:
-        """Guarda um acontecimento, que já não muda, até que a thread o grave. Os textos vêm sem controles.
+    def ouvir(self, conversa: Conversa, evento: str, de: str, para: str, textos: Sequence[str]) -> None:
+        """Guarda o que houve até que a thread o grave. Os textos vêm sem controles, e já não mudam.
 
         Só mexe em memória e nunca bloqueia. Exige a trava das filas: um de cada vez, na ordem dos fatos.
         """
-        pendente = _Pendente(_memoria(acontecimento), len(acontecimento.textos), acontecimento)
-        if self._entraram - self._sairam + pendente.memoria > MAXIMO_A_ESPERA:
-            self._descartadas += pendente.linhas
+        pendente = _Pendente(conversa, evento, de, para, textos)
+        memoria = pendente.memoria()
+        if self._entraram - self._sairam + memoria > MAXIMO_NA_ESPERA:
+            self._descartadas += len(textos)
             return
-        self._entraram += pendente.memoria
+        self._entraram += memoria
         self._espera.append(pendente)
-        self._desta_thread.por_preparar.append(pendente)
+        self._desta_thread.a_preparar.append(pendente)
 
     def preparar(self) -> None:
         """Põe em CSV o que esta thread ouviu, se ainda não foi gravado. Para chamar sem a trava, logo depois."""
-        pendentes, self._desta_thread.por_preparar = self._desta_thread.por_preparar, []
+        pendentes, self._desta_thread.a_preparar = self._desta_thread.a_preparar, []
         for pendente in pendentes:
-            pendente.conteudo = self._em_csv(pendente.conteudo)
+            pendente.em_csv = self._em_csv(pendente)
 
     def conferir(self) -> None:
         """Diz no log quantas linhas foram descartadas desde a última vez.
@@ -147,10 +163,10 @@ class Registro:
             texto = "A espera para gravar em %s está cheia. Linhas descartadas: %d."
             log.error(texto, self.caminho, novas, extra=_NO_LOG)
 
-    def encerrar(self, paciencia: float) -> None:
+    def encerrar(self, paciencia: float = PACIENCIA) -> None:
         """Grava o que falta, demore o que demorar; desiste se o disco passar `paciencia` segundos sem progresso.
 
-        Chama-se quando ninguém mais tem o que contar. O que ficou por gravar é dito no log.
+        Chama-se quando ninguém mais tem o que contar. O que não foi gravado é dito no log.
         """
         self._acabar.set()
         visto = None
@@ -159,9 +175,9 @@ class Registro:
             self._thread.join(paciencia)
         self._desistir.set()
         self.conferir()
-        faltam = self._lote.count(b"\n") + sum(pendente.linhas for pendente in self._espera.copy())
+        faltam = self._lote.count(b"\n") + sum(len(pendente.textos) for pendente in self._espera.copy())
         if faltam:
-            log.error("O registro em %s ficou incompleto. Linhas por gravar: %d.", self.caminho, faltam, extra=_NO_LOG)
+            log.error("O registro em %s ficou incompleto. Linhas que faltam: %d.", self.caminho, faltam, extra=_NO_LOG)
 
     def _progresso(self) -> tuple[int, int]:
         """Um valor que muda a cada byte gravado."""
@@ -182,13 +198,13 @@ class Registro:
             log.error("Pode faltar o fim de %s: %s.", self.caminho, motivo(erro), extra=_NO_LOG)
 
     def _esvaziar(self) -> bool:
-        """Grava tudo o que espera; `False` se o disco não deixou. Diz no log quando falha e quando volta."""
+        """Grava tudo o que espera; `False` se não deu. Diz no log quando falha e quando volta."""
         try:
             while self._lote or self._espera:
                 if not self._lote:
                     self._montar_lote()
                 self._gravar_lote()
-        except OSError as erro:
+        except Exception as erro:  # também falta de memória: esta thread não pode morrer
             if not self._falhou:  # uma vez, e não a cada tentativa
                 texto = "Não foi possível gravar em %s: %s. As conversas continuam; o registro tenta de novo."
                 log.error(texto, self.caminho, motivo(erro), extra=_NO_LOG)
@@ -203,13 +219,15 @@ class Registro:
         """Tira da espera um lote, e põe em CSV o que quem falou ainda não pôs."""
         partes: list[bytes] = []
         bytes_do_lote = 0
-        while self._espera and bytes_do_lote < LOTE:
-            pendente = self._espera.popleft()
-            conteudo = pendente.conteudo  # uma vez só: quem falou pode estar a trocá-lo
-            partes.append(conteudo if isinstance(conteudo, bytes) else self._em_csv(conteudo))
-            bytes_do_lote += len(partes[-1])
-            self._sairam += pendente.memoria
-        self._lote = b"".join(partes)
+        try:
+            while self._espera and bytes_do_lote < LOTE:
+                pendente = self._espera[0]
+                partes.append(pendente.em_csv or self._em_csv(pendente))
+                bytes_do_lote += len(partes[-1])
+                self._espera.popleft()
+                self._sairam += pendente.memoria()
+        finally:
+            self._lote = b"".join(partes)
 
     def _gravar_lote(self) -> None:
         """Grava o lote. Num `OSError`, o que já está no arquivo saiu do lote: a próxima tentativa continua dali."""
@@ -217,24 +235,26 @@ class Registro:
             gravados = self.arquivo.write(self._lote)  # pode ser só uma parte
             self._lote = self._lote[gravados:]
 
-    def _em_csv(self, acontecimento: Acontecimento) -> bytes:
+    def _em_csv(self, pendente: _Pendente) -> bytes:
         """As linhas do arquivo, uma para cada texto, na ordem das colunas do cabeçalho."""
         iguais = (
-            _momento(acontecimento.momento),
-            f"{self.execucao}-{acontecimento.conversa.numero}",
-            _celula(acontecimento.conversa.departamento),
-            acontecimento.evento,
-            _celula(acontecimento.de),
-            _celula(acontecimento.para),
+            _momento(pendente.momento),
+            f"{self.execucao}-{pendente.conversa.numero}",
+            _celula(pendente.conversa.departamento),
+            pendente.evento,
+            _celula(pendente.de),
+            _celula(pendente.para),
         )
         linhas = io.StringIO()
         escritor = csv.writer(linhas, lineterminator="\n")
-        escritor.writerows(zip(*map(itertools.repeat, iguais), map(_celula, acontecimento.textos)))
+        escritor.writerows(zip(*map(itertools.repeat, iguais), map(_celula, pendente.textos)))
         return linhas.getvalue().encode("utf-8", "replace")
 
 
-def motivo(erro: OSError) -> str:
-    """O erro do sistema em português, para o meio de uma frase."""
+def motivo(erro: Exception) -> str:
+    """O erro em português, para o meio de uma frase; o que não é do sistema, como é."""
+    if not isinstance(erro, OSError):
+        return repr(erro)
     return MOTIVOS.get(errno.errorcode.get(erro.errno, ""), erro.strerror or str(erro))
 
 
@@ -255,7 +275,7 @@ def _consertar(arquivo: io.FileIO) -> bytes:
     inicio = fim = b""
     aspas = 0
     tamanho = os.fstat(arquivo.fileno()).st_size
-    if tamanho:  # um dispositivo ou um cano não tem tamanho, nem se relê
+    if tamanho:  # um dispositivo ou um pipe não tem tamanho, nem se relê
         arquivo.seek(0)
         while bloco := arquivo.read(1024 * 1024):
             inicio = inicio or bloco
@@ -277,13 +297,6 @@ def _caractere_partido(fim: bytes) -> int:
     decodificador.decode(fim)
     pendentes, _ = decodificador.getstate()
     return len(pendentes)
-
-
-def _memoria(acontecimento: Acontecimento) -> int:
-    """Os bytes que um acontecimento ocupa, como chegou ou já em CSV."""
-    nomes = len(acontecimento.de) + len(acontecimento.para) + len(acontecimento.conversa.departamento)
-    cada_linha = (BYTES_POR_LINHA + nomes) * len(acontecimento.textos)
-    return BYTES_POR_ACONTECIMENTO + cada_linha + sum(map(sys.getsizeof, acontecimento.textos))
 
 
 def _celula(texto: str) -> str:

@@ -1,0 +1,216 @@
+"""O que os três programas mostram e como são chamados: opções em português, cores e o log do servidor."""
+
+import argparse
+import contextlib
+import logging
+import logging.handlers
+import os
+import queue
+import re
+import sys
+from collections.abc import Callable
+from typing import NoReturn, TextIO
+
+from protocolo import PORTA_PADRAO, limpar, validar_nome
+
+try:
+    import colorama
+    from colorama import just_fix_windows_console
+except ImportError:  # não está instalada, ou é mais velha que a 0.4.6: tudo funciona, sem cores
+    colorama = None
+
+log = logging.getLogger("fila")
+
+# --- Argumentos ---------------------------------------------------------------------------------
+
+
+class Analisador(argparse.ArgumentParser):
+    """O `ArgumentParser` em português. Uso errado termina o programa com código 2."""
+
+    _TRADUCOES = {
+        r"unrecognized arguments: (.*)": r"opção desconhecida: \1",
+        r"argument (\S+): expected one argument": r"a opção \1 precisa de um valor",
+        r"argument (\S+): ignored explicit argument .*": r"a opção \1 não recebe valor",
+        r"argument (\S+): (.*)": r"\1: \2",
+    }
+
+    def __init__(self, descricao: str) -> None:
+        super().__init__(description=descricao, add_help=False, allow_abbrev=False, usage="%(prog)s [opções]")
+        self.formatter_class = _Ajuda
+        self._grupo = self.add_argument_group("opções")
+        self._grupo.add_argument("-h", "--ajuda", "--help", action="help", help="mostra esta ajuda")
+
+    def opcao(
+        self,
+        nome: str,
+        padrao: object,
+        ajuda: str,
+        tipo: Callable[[str], object] = str,
+        mostrar_padrao: bool = True,
+    ) -> None:
+        """Acrescenta uma opção com valor; o padrão, se houver, aparece na ajuda."""
+        if padrao is not None and mostrar_padrao:
+            ajuda += f" (padrão: {padrao:g})" if isinstance(padrao, float) else f" (padrão: {padrao})"
+        self._grupo.add_argument(nome, default=padrao, type=tipo, help=ajuda, metavar="VALOR")
+
+    def chave(self, nome: str, ajuda: str) -> None:
+        """Acrescenta uma opção sem valor: presente ou ausente."""
+        self._grupo.add_argument(nome, action="store_true", help=ajuda)
+
+    def error(self, message: str) -> NoReturn:
+        for original, traducao in self._TRADUCOES.items():
+            if re.fullmatch(original, message):
+                message = re.sub(original, traducao, message)
+                break
+        self.exit(2, f"{self.prog}: {message}\nUse --ajuda para ver as opções.\n")
+
+
+class _Ajuda(argparse.HelpFormatter):
+    def add_usage(self, usage, actions, groups, prefix=None):
+        super().add_usage(usage, actions, groups, "uso: ")
+
+
+def inteiro(minimo: int, maximo: int) -> Callable[[str], int]:
+    """Um tipo de argumento: inteiro de `minimo` a `maximo`."""
+
+    def converter(texto: str) -> int:
+        if not (texto.isascii() and texto.isdigit() and minimo <= int(texto) <= maximo):
+            raise argparse.ArgumentTypeError(f"use um inteiro de {minimo} a {maximo}, e não {texto!r}")
+        return int(texto)
+
+    return converter
+
+
+def segundos(texto: str) -> float:
+    """Um tipo de argumento: segundos, acima de zero; vale fração."""
+    with contextlib.suppress(ValueError):
+        valor = float(texto.replace(",", "."))
+        if 0 < valor <= 86_400:
+            return valor
+    raise argparse.ArgumentTypeError(f"use segundos, acima de zero e até um dia, e não {texto!r}")
+
+
+def valido(validar: Callable[[str], object]) -> Callable[[str], object]:
+    """Um tipo de argumento: o que `validar` devolve; o `ValueError` dele é o erro de uso."""
+
+    def converter(texto: str) -> object:
+        try:
+            return validar(texto)
+        except ValueError as erro:
+            raise argparse.ArgumentTypeError(str(erro)) from None
+
+    return converter
+
+
+def departamento_escrito(texto: str) -> str:
+    """Um tipo de argumento: um departamento, que só o servidor sabe se existe."""
+    departamento = limpar(texto).strip()
+    if not departamento:
+        raise argparse.ArgumentTypeError("diga o nome de um departamento")
+    return departamento
+
+
+def senha_valida(texto: str) -> str:
+    """Um tipo de argumento: a senha como chegará pelo fio, já limpa."""
+    senha = limpar(texto)
+    try:
+        senha.encode()
+    except UnicodeEncodeError:
+        senha = ""
+    if not senha:
+        raise argparse.ArgumentTypeError("a senha precisa ter ao menos um caractere que se possa digitar")
+    return senha
+
+
+def caminho_escrito(texto: str) -> str:
+    """Um tipo de argumento: o caminho de um arquivo. Vazio é uma variável que ninguém definiu."""
+    if not texto:
+        raise argparse.ArgumentTypeError("diga o nome do arquivo")
+    return texto
+
+
+def analisador_de_conversa(descricao: str, departamento: str) -> Analisador:
+    """As opções de `cliente.py` e de `atendente.py`; `departamento` explica a opção desse nome."""
+    analisador = Analisador(descricao)
+    analisador.opcao("--host", "127.0.0.1", "endereço do servidor")
+    analisador.opcao("--porta", PORTA_PADRAO, "porta do servidor", tipo=inteiro(1, 65535))
+    analisador.opcao("--nome", None, "o seu nome; sem ele, o programa pergunta", tipo=valido(validar_nome))
+    analisador.opcao("--departamento", None, departamento, tipo=departamento_escrito)
+    analisador.chave("--json", "fala com o servidor em JSON, e não em texto")
+    analisador.chave("--sem-som", "não toca o terminal quando uma conversa começa")
+    return analisador
+
+
+# --- Cores --------------------------------------------------------------------------------------
+
+_CODIGOS = {
+    "vermelho": "RED",
+    "verde": "GREEN",
+    "amarelo": "YELLOW",
+    "azul": "BLUE",
+    "ciano": "CYAN",
+    "magenta": "MAGENTA",
+}
+
+
+def usar_cores(saida: TextIO) -> bool:
+    """Diz se `saida` merece cores, e prepara o console do Windows para elas."""
+    if colorama is None or not saida.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    just_fix_windows_console()
+    return True
+
+
+def colorir(texto: str, cor: str | None, cores: bool) -> str:
+    """Devolve `texto` na cor dada, se `cores`; sem isso, ele mesmo."""
+    if not cores or cor is None:
+        return texto
+    return getattr(colorama.Fore, _CODIGOS[cor]) + texto + colorama.Style.RESET_ALL
+
+
+# --- O log do servidor --------------------------------------------------------------------------
+
+CORES_DO_LOG = {
+    "CONNECT": "verde",
+    "MATCHMAKER": "ciano",
+    "DISCONNECT": "amarelo",
+    "RE-QUEUE": "azul",
+    "PAUSA": "azul",
+    "ERRO": "vermelho",
+}
+
+
+class LogSemEspera(logging.handlers.QueueHandler):
+    """Passa as linhas à thread que escreve; com a saída parada, descarta em vez de esperar."""
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(queue.Full):
+            self.queue.put_nowait(record)
+
+
+class Formatador(logging.Formatter):
+    """`14:05:09 [CONNECT] Yuri (CLIENTE) conectou de 127.0.0.1:50312.`"""
+
+    def __init__(self, cores: bool) -> None:
+        super().__init__(datefmt="%H:%M:%S")
+        self.cores = cores
+
+    def format(self, record: logging.LogRecord) -> str:
+        if record.name == "fila.rastro":
+            return record.getMessage()  # já traz a sua hora, e as suas colunas
+        marca = getattr(record, "marca", "SERVIDOR")
+        inicio = colorir(f"[{marca}]", CORES_DO_LOG.get(marca), self.cores)
+        return f"{self.formatTime(record, self.datefmt)} {inicio} {record.getMessage()}"
+
+
+def iniciar_log() -> queue.Queue:
+    """Liga o log à saída padrão e devolve a fila por onde ele passa."""
+    logging.raiseExceptions = False  # disco cheio, pipe quebrado: o log se perde, o servidor segue
+    sys.stdout.reconfigure(errors="replace")
+    fila: queue.Queue = queue.Queue(maxsize=10_000)
+    saida = logging.StreamHandler(sys.stdout)
+    saida.setFormatter(Formatador(usar_cores(sys.stdout)))
+    logging.handlers.QueueListener(fila, saida).start()
+    log.addHandler(LogSemEspera(fila))
+    log.setLevel(logging.INFO)
+    return fila
