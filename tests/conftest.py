@@ -1,5 +1,6 @@
 """O servidor de teste, e a conferência de que nenhum teste deixa nada para trás."""
 
+import logging
 import os
 import socket
 import sys
@@ -7,48 +8,43 @@ import threading
 
 import pytest
 
-pytest.register_assert_rewrite("participante")
+pytest.register_assert_rewrite("participante", "vigias")
 
 import servidor as modulo  # noqa: E402
+from atendimento.carteiro import Carteiro  # noqa: E402
 from participante import PRAZO, Anfitriao  # noqa: E402
+from vigias import ConexaoVigiada, FilasVigiadas  # noqa: E402
 
-
-class ConexaoVigiada(modulo.Conexao):
-    """Uma conexão do servidor que conta quando é fechada."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        super().__init__(sock)
-        self.fechou = threading.Event()
-
-    def fechar(self) -> None:
-        super().fechar()
-        self.fechou.set()
+DAS_FILAS = ("departamentos", "devolver", "ouvinte", "relogio")
 
 
 class ServidorDeTeste(Anfitriao, modulo.Servidor):
-    """O servidor de verdade, numa porta livre. Guarda os erros que o `ThreadingMixIn` engoliria."""
+    """O servidor de verdade, numa porta livre, vigiado. Guarda os erros que o `ThreadingMixIn` engoliria."""
 
-    def __init__(self, porta: int = 0, **opcoes) -> None:
-        modulo.Servidor.__init__(self, ("127.0.0.1", porta), **opcoes)
+    def __init__(self, porta: int = 0, host: str = "127.0.0.1", **opcoes) -> None:
+        filas = FilasVigiadas(**{nome: opcoes.pop(nome) for nome in DAS_FILAS if nome in opcoes})
+        modulo.Servidor.__init__(self, (host, porta), filas, **opcoes)
         Anfitriao.__init__(self, self.server_address)
         self.erros: list[BaseException] = []
-        self.conexoes: list[ConexaoVigiada] = []  # todas as que já aceitou
+        self.aceitas: list[ConexaoVigiada] = []  # todas as conexões, pela ordem
+        self.fechadas = 0
 
     def serve_forever(self, poll_interval: float = 0.0) -> None:
         super().serve_forever(poll_interval=0.005)
 
-    def get_request(self) -> tuple:
-        conexao, endereco = super().get_request()
-        self.conexoes.append(conexao)
-        return conexao, endereco
+    def get_request(self) -> tuple[socket.socket, tuple]:
+        sock, endereco = super().get_request()
+        self.aceitas.append(self.conexoes[sock])
+        return sock, endereco
 
-    def handle_error(self, conexao, endereco) -> None:
+    def handle_error(self, sock: socket.socket, endereco: tuple) -> None:
         self.erros.append(sys.exc_info()[1])
 
-    def espera_que_fechem(self) -> None:
-        """Espera que todas as conexões aceitas até aqui sejam fechadas."""
-        for conexao in list(self.conexoes):
-            assert conexao.fechou.wait(PRAZO), f"{conexao} ficou aberta"
+    def espera_que_fechem(self, *conexoes: ConexaoVigiada) -> None:
+        """Espera que estas conexões, ou todas as aceitas até aqui, sejam fechadas."""
+        esperadas = set(conexoes or self.aceitas)
+        with self.mudou:
+            assert self.mudou.wait_for(lambda: not esperadas & {*self.conexoes.values()}, PRAZO), "há conexões abertas"
 
     def termina(self) -> None:
         """Ninguém mais conectado, servidor encerrado; um erro guardado reaparece."""
@@ -58,19 +54,42 @@ class ServidorDeTeste(Anfitriao, modulo.Servidor):
             self.encerrar()
         for thread in self.porteiro, self.carteiro:
             thread.join(PRAZO)
-        abertas = [conexao for conexao in self.conexoes if not conexao.fechou.is_set()]
-        for conexao in abertas:
-            conexao.fechar()  # uma só falha, e não também as dos testes seguintes
+        abertas = list(self.conexoes)
+        for sock in abertas:
+            sock.close()  # uma só falha, e não também as dos testes seguintes
         assert not abertas, "o servidor encerrou e deixou conexões abertas"
         if self.erros:
             raise self.erros[0]
 
 
+class Erros(logging.Handler):
+    """Os erros que o servidor pôs no log: num teste que não os provoca de propósito, nenhum."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.frases: list[str] = []
+
+    def emit(self, linha: logging.LogRecord) -> None:
+        if getattr(linha, "marca", "") == "ERRO":
+            self.frases.append(linha.getMessage())
+
+
 @pytest.fixture
-def abrir_servidor(monkeypatch):
+def erros_no_log():
+    """As frases de erro do servidor; o teste que as provoca esvazia a lista."""
+    erros = Erros()
+    logging.getLogger("fila").addHandler(erros)
+    yield erros.frases
+    logging.getLogger("fila").removeHandler(erros)
+    assert not erros.frases
+
+
+@pytest.fixture
+def abrir_servidor(monkeypatch, erros_no_log):
     """Abre servidores com as opções que o teste pedir: `abrir_servidor(senha="x", prazo_envio=1)`."""
     monkeypatch.setattr(modulo, "Conexao", ConexaoVigiada)
-    monkeypatch.setattr(modulo, "INSISTIR_A_CADA", 0.005)
+    monkeypatch.setattr(Carteiro, "INSISTIR_A_CADA", 0.005)
+    monkeypatch.setattr(Carteiro, "POSICOES_A_CADA", 0.005)
     abertos = []
 
     def abrir(**opcoes) -> ServidorDeTeste:

@@ -19,10 +19,9 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-RAIZ = Path(__file__).parent.parent
+from participante import PRAZO
 
-PRAZO = 10.0
-"""Segundos. Muito mais do que qualquer leitura precisa: só se esgota quando algo falhou."""
+RAIZ = Path(__file__).parent.parent
 
 ENTER, BACKSPACE, CTRL_A, CTRL_C, CTRL_D, CTRL_U = "\r\x7f\x01\x03\x04\x15"
 HOME, FIM_DA_LINHA, ESQUERDA = "\x1b[H", "\x1b[F", "\x1b[D"
@@ -115,9 +114,6 @@ class Leitor:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_: object) -> None:
-        raise NotImplementedError
-
     @property
     def tela(self) -> str:
         """O que uma pessoa vê."""
@@ -149,8 +145,22 @@ class Leitor:
         return bool(dados)
 
 
+class Conexao(Leitor):
+    """O outro lado da conversa, sem programa nenhum: um socket, como o de quem usa `nc`."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock.fileno())
+        self.sock = sock
+
+    def envia(self, texto: str | bytes) -> None:
+        self.sock.sendall(texto if isinstance(texto, bytes) else f"{texto}\n".encode())
+
+    def __exit__(self, *_: object) -> None:
+        self.sock.close()
+
+
 class Programa(Leitor):
-    """Um programa do projeto que recebe `entrada` por pipe e escreve, erros inclusive, noutro."""
+    """Um programa do projeto que recebe `entrada` por um pipe e escreve, erros inclusive, em outro."""
 
     def __init__(self, *argumentos: str, entrada: bytes = b"", ambiente: Mapping[str, str] = {}) -> None:
         saida, escrita = os.pipe()
@@ -190,15 +200,8 @@ class NoTerminal(Programa):
         terminal, do_programa = os.openpty()
         fcntl.ioctl(do_programa, termios.TIOCSWINSZ, struct.pack("4H", 24, colunas, 0, 0))
         self._atributos = termios.tcgetattr(terminal)
-        self._inicia(
-            argumentos,
-            ambiente,
-            stdin=do_programa,
-            stdout=do_programa,
-            stderr=do_programa,
-            start_new_session=True,
-            preexec_fn=_adotar_terminal,
-        )
+        fluxos = dict.fromkeys(("stdin", "stdout", "stderr"), do_programa)
+        self._inicia(argumentos, ambiente, **fluxos, start_new_session=True, preexec_fn=_adotar_terminal)
         os.close(do_programa)
         Leitor.__init__(self, terminal)
 
@@ -247,22 +250,8 @@ def _adotar_terminal() -> None:
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
-def executa(*argumentos: str) -> subprocess.CompletedProcess[str]:
-    """Um programa que termina logo: o código, a saída e os erros, cada qual no seu lugar."""
-    comando = [sys.executable, *argumentos]
+def executa(*argumentos: str) -> tuple[int, str, str]:
+    """Um programa que termina logo: o código, a saída e os erros."""
     opcoes = {"cwd": RAIZ, "env": _AMBIENTE, "stdin": subprocess.DEVNULL, "encoding": "utf-8", "timeout": PRAZO}
-    return subprocess.run(comando, capture_output=True, **opcoes)
-
-
-class Conexao(Leitor):
-    """O outro lado da conversa, sem programa nenhum: um socket, como o de quem usa `nc`."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        super().__init__(sock.fileno())
-        self.sock = sock
-
-    def envia(self, texto: str | bytes) -> None:
-        self.sock.sendall(texto if isinstance(texto, bytes) else f"{texto}\n".encode())
-
-    def __exit__(self, *_: object) -> None:
-        self.sock.close()
+    fim = subprocess.run([sys.executable, *argumentos], capture_output=True, **opcoes)
+    return fim.returncode, fim.stdout, fim.stderr

@@ -1,5 +1,7 @@
-"""Os documentos dizem o que o código faz: os links levam a algum lugar, e as linhas são as que dizem ser."""
+"""Os documentos dizem o que o código faz: os links levam a algum lugar, e os nomes existem onde se diz."""
 
+import ast
+import functools
 import re
 from pathlib import Path
 
@@ -9,7 +11,29 @@ RAIZ = Path(__file__).parent.parent
 DOCUMENTOS = sorted([*RAIZ.glob("*.md"), *RAIZ.glob("docs/**/*.md")])
 
 
-def ancoras(texto):
+@functools.cache
+def nomes_de(arquivo: str) -> set[str]:
+    """Os nomes que nascem num arquivo do projeto; os das suas classes, como `Classe.membro`."""
+    modulo = ast.parse((RAIZ / arquivo).read_text(encoding="utf-8"))
+    nomes = set().union(*map(_nascem, modulo.body))
+    for classe in (no for no in modulo.body if isinstance(no, ast.ClassDef)):
+        atributos = {no.attr for no in _atribuidos(classe) if isinstance(no, ast.Attribute)}
+        nomes |= {f"{classe.name}.{membro}" for membro in atributos.union(*map(_nascem, classe.body))}
+    return nomes
+
+
+def _nascem(no: ast.stmt) -> set[str]:
+    """O nome de uma função ou de uma classe, ou os que uma atribuição muda."""
+    if isinstance(no, (ast.FunctionDef, ast.ClassDef)):
+        return {no.name}
+    return {nome.id for nome in _atribuidos(no) if isinstance(nome, ast.Name)}
+
+
+def _atribuidos(no: ast.AST) -> list[ast.AST]:
+    return [dentro for dentro in ast.walk(no) if isinstance(getattr(dentro, "ctx", None), ast.Store)]
+
+
+def ancoras(texto: str) -> set[str]:
     """As âncoras dos títulos de um documento, como as páginas de código as fazem."""
     titulos = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", texto, flags=re.DOTALL), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", titulo.lower()).replace(" ", "-") for titulo in titulos}
@@ -20,28 +44,18 @@ def test_os_links_levam_a_algum_lugar(documento):
     """Cada link relativo aponta um arquivo que existe e, se for o caso, um título que ele tem."""
     texto = re.sub(r"```.*?```", "", documento.read_text(encoding="utf-8"), flags=re.DOTALL)
     for destino in re.findall(r"\]\(([^)\s]+)\)", texto):
+        arquivo, _, ancora = destino.partition("#")
         if re.match(r"\w+:", destino):
             continue
-        arquivo, _, ancora = destino.partition("#")
         alvo = (documento.parent / arquivo).resolve() if arquivo else documento
         assert alvo.exists(), destino
-        if ancora and not re.fullmatch(r"L\d+", ancora):
-            assert ancora in ancoras(alvo.read_text(encoding="utf-8")), destino
+        assert not ancora or ancora in ancoras(alvo.read_text(encoding="utf-8")), destino
 
 
-def linhas_da_ementa():
+def test_os_nomes_da_ementa():
+    """Cada nome do mapa nasce no arquivo que está ao lado dele."""
     texto = (RAIZ / "docs" / "ementa.md").read_text(encoding="utf-8")
-    return re.findall(r"\[`([\w.]+):(\d+)`\]\(\.\./([\w.]+)#L(\d+)\) `([\w.]+)`", texto)
-
-
-def test_as_linhas_da_ementa():
-    """Cada linha do mapa é onde nasce o nome que está ao lado dela; se não, diz-se qual é a certa."""
-    citadas = linhas_da_ementa()
-    assert len(citadas) > 40
-    for arquivo, numero, no_link, no_fim, nome in citadas:
-        assert (arquivo, numero) == (no_link, no_fim)
-        membro = nome.rpartition(".")[2]
-        nasce = re.compile(rf"\s*(?:(?:def|class) {membro}\b|(?:self\.)?{membro}\s*(?::[^=]*)?=)")
-        linhas = (RAIZ / arquivo).read_text(encoding="utf-8").split("\n")
-        certas = [n for n, linha in enumerate(linhas, start=1) if nasce.match(linha)]
-        assert int(numero) in certas, f"{nome} está em {arquivo}, linha {certas}, e não {numero}"
+    citados = re.findall(r"\[`([\w./]+)`\]\(\.\./([\w./]+)\) `([\w.]+)`", texto)
+    assert len(citados) > 40 and len(citados) == texto.count("](../")
+    for arquivo, no_link, nome in citados:
+        assert arquivo == no_link and nome in nomes_de(arquivo), f"{nome} não está em {arquivo}"

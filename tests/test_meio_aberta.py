@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 from participante import FECHOU, Participante
 
-import servidor as modulo
+from atendimento import maquina
 
 pytestmark = [
     pytest.mark.demorado,
@@ -22,7 +22,7 @@ pytestmark = [
     ),
 ]
 
-DEPRESSA = {"TCP_KEEPIDLE": 1, "TCP_KEEPINTVL": 1, "TCP_KEEPCNT": 2, "TCP_USER_TIMEOUT": 3000}
+CURTOS = {"TCP_KEEPIDLE": 1, "TCP_KEEPINTVL": 1, "TCP_KEEPCNT": 2, "TCP_USER_TIMEOUT": 3000}
 """Os prazos do servidor, encurtados para 3 segundos."""
 
 YURI_DESCONECTOU = "FIM:Atendimento encerrado. O cliente Yuri desconectou."
@@ -41,26 +41,26 @@ def sem_cabo(alguem: Participante) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    "prazos, espera", [pytest.param(DEPRESSA, 10, id="3-segundos"), pytest.param(None, 90, id="prazos-do-programa")]
+    "prazos, espera", [pytest.param(CURTOS, 10, id="3-segundos"), pytest.param(None, 90, id="prazos-do-programa")]
 )
-@pytest.mark.parametrize("fala", [False, True], ids=["calado", "com-linhas-por-confirmar"])
+@pytest.mark.parametrize("fala", [False, True], ids=["calado", "com-linhas-sem-confirmacao"])
 def test_o_par_de_quem_sumiu_recebe_o_fim(servidor, monkeypatch, prazos, espera, fala):
     """Sem o cabo de Yuri, Ana recebe o `FIM:` e volta à fila, tenha ou não escrito a Yuri nesse tempo."""
     if prazos:
-        monkeypatch.setattr(modulo, "_KEEPALIVE", prazos)
+        monkeypatch.setattr(maquina, "KEEPALIVE", prazos)
     yuri, ana = servidor.par()
     ana.sock.settimeout(espera)
     with sem_cabo(yuri):
         if fala:
             ana.envia("você ainda está aí?")
         ana.espera(YURI_DESCONECTOU, "FILA:OK")
-        assert servidor.conexoes[1].fechou.wait(espera)
+        servidor.espera_que_fechem(servidor.aceitas[1])
         yuri.fecha()
 
 
 def test_quem_sumiu_da_fila_perde_o_lugar(servidor, monkeypatch):
     """Sem o cabo do primeiro da fila, o segundo passa a primeiro, e é ele que o atendente encontra."""
-    monkeypatch.setattr(modulo, "_KEEPALIVE", DEPRESSA)
+    monkeypatch.setattr(maquina, "KEEPALIVE", CURTOS)
     yuri, beto = servidor.cliente("Yuri", "FILA:1"), servidor.cliente("Beto", "FILA:2")
     with sem_cabo(yuri):
         beto.espera("FILA:1")

@@ -8,36 +8,41 @@ import threading
 
 import pytest
 from participante import FECHOU, PRAZO
+from test_protocolo import casos
 
-from rastro import COLUNA, Rastro, SocketRastreado, TravaRastreada
+from atendimento import rastro as modulo
+from atendimento.rastro import COLUNA, Rastro, SocketRastreado, TravaRastreada
 
 HORA = r"\d\d:\d\d:\d\d\.\d\d\d"
 
 
+class Contado(logging.Handler):
+    """O que o rastro contou, linha por linha e sem a hora."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.chegou = threading.Condition()
+        self.linhas: list[str] = []
+
+    def emit(self, linha: logging.LogRecord) -> None:
+        with self.chegou:
+            self.linhas += re.sub(f"^{HORA}", "", linha.getMessage()).split("\n")
+            self.chegou.notify_all()
+
+    def ate(self, trecho: str) -> list[str]:
+        """Espera por uma linha com `trecho`; devolve todas, com um espaço só entre as colunas."""
+        with self.chegou:
+            assert self.chegou.wait_for(lambda: any(trecho in linha for linha in self.linhas), PRAZO), self.linhas
+            return [" ".join(linha.split()) for linha in self.linhas]
+
+
 @pytest.fixture
 def contado(caplog):
-    """O que o rastro contou, sem a hora, linha por linha; espera-se por uma delas com `ate`."""
     caplog.set_level(logging.INFO, "fila.rastro")
-
-    class Contado(logging.Handler):
-        def __init__(self):
-            super().__init__()
-            self.chegou = threading.Condition()
-            self.linhas = []
-
-        def emit(self, registro):
-            with self.chegou:
-                self.linhas += re.sub(f"^{HORA}", "", registro.getMessage()).split("\n")
-                self.chegou.notify_all()
-
-        def ate(self, trecho):
-            with self.chegou:
-                assert self.chegou.wait_for(lambda: any(trecho in linha for linha in self.linhas), PRAZO), self.linhas
-
-    tratador = Contado()
-    logging.getLogger("fila.rastro").addHandler(tratador)
-    yield tratador
-    logging.getLogger("fila.rastro").removeHandler(tratador)
+    contado = Contado()
+    modulo.log.addHandler(contado)
+    yield contado
+    modulo.log.removeHandler(contado)
 
 
 @pytest.fixture
@@ -45,10 +50,6 @@ def par_de_sockets():
     um, outro = socket.socketpair()
     with um, outro:
         yield um, outro
-
-
-def sem_espacos(linhas):
-    return [" ".join(linha.split()) for linha in linhas]
 
 
 def test_uma_conversa(abrir_servidor, contado):
@@ -61,33 +62,31 @@ def test_uma_conversa(abrir_servidor, contado):
     ana.espera("[Yuri]: Olá!")
     yuri.para_de_escrever()
     yuri.espera(FECHOU)
-    contado.ate("(fim do fluxo)")
-    linhas = sem_espacos(contado.linhas)
+    linhas = contado.ate("(fim do fluxo)")
     esperadas = [
         r"conexao-2 <- b'CLIENTE\n'",
         r"conexao-2 -> conexao-2 b'NOME:\n'",
         r"conexao-2 <- b'Yuri\n'",
-        r"conexao-2 Yuri -> conexao-1 Ana b'CONECTADO:Yuri\n'",
         r"conexao-2 Yuri -> conexao-2 Yuri b'CONECTADO:Ana\n'",
+        r"conexao-2 Yuri -> conexao-1 Ana b'CONECTADO:Yuri\n'",
         r"conexao-2 Yuri <- b'Ol\xc3\xa1!\n'",
         r"conexao-2 Yuri -> conexao-1 Ana b'[Yuri]: Ol\xc3\xa1!\n'",
         r"conexao-2 Yuri <- (o outro fechou)",
-        r"carteiro -> conexao-2 Yuri (fim do fluxo)",
+        r"conexao-2 Yuri -> conexao-2 Yuri (fim do fluxo)",
     ]
     assert [linha for linha in linhas if linha in esperadas] == esperadas
 
 
-@pytest.mark.parametrize(
+@casos(
     "dados, mostrado",
-    [
-        (b"um\n", [r"b'um\n'"]),
-        (b"um\ndois\ntres\n", [r"b'um\n'", r"b'dois\n'", r"b'tres\n'", "(3 linhas de uma vez)"]),
-        (b"met", [r"b'met'", "(meia linha)"]),
-        (b"um\nmet", [r"b'um\n'", r"b'met'", "(2 linhas de uma vez; a última, pela metade)"]),
-        (b"\n\n", [r"b'\n'", r"b'\n'", "(2 linhas de uma vez)"]),
-        (b"\xff\x00\r\n", [r"b'\xff\x00\r\n'"]),
-    ],
-    ids=["uma", "tres", "meia", "uma-e-meia", "vazias", "bytes-estranhos"],
+    {
+        "uma": (b"um\n", [r"b'um\n'"]),
+        "tres": (b"um\ndois\ntres\n", [r"b'um\n'", r"b'dois\n'", r"b'tres\n'", "(3 linhas de uma vez)"]),
+        "meia": (b"met", [r"b'met'", "(meia linha)"]),
+        "uma-e-meia": (b"um\nmet", [r"b'um\n'", r"b'met'", "(2 linhas de uma vez; a última, pela metade)"]),
+        "vazias": (b"\n\n", [r"b'\n'", r"b'\n'", "(2 linhas de uma vez)"]),
+        "bytes-estranhos": (b"\xff\x00\r\n", [r"b'\xff\x00\r\n'"]),
+    },
 )
 def test_o_que_um_recv_trouxe(par_de_sockets, contado, dados, mostrado):
     """Uma linha do rastro para cada linha do recv, alinhadas, e uma nota se não foi exatamente uma."""
@@ -100,91 +99,89 @@ def test_o_que_um_recv_trouxe(par_de_sockets, contado, dados, mostrado):
     assert all(linha.index(linha.strip()) == comeco + len("00:00:00.000") for linha in demais)
 
 
-def test_o_que_coube_num_send(par_de_sockets, contado):
-    """Do envio só se mostra o que o kernel aceitou."""
-    um, _ = par_de_sockets
+def test_de_quem_e_um_socket(par_de_sockets, contado):
+    """Da primeira thread que o lê; antes dela, de um recém-chegado; do envio só se mostra o que coube."""
+    um, outro = par_de_sockets
     um.setblocking(False)
-    quantos = SocketRastreado(um, Rastro()).send(b"x" * 10_000_000)
-    assert f"b'{'x' * quantos}'" in contado.linhas[0]
-
-
-def test_um_nome_comprido_nao_desalinha(contado):
-    """O nome que não cabe na coluna é cortado."""
-    nome = f"conexao-1 {'x' * 40}"
-    Rastro().contar("->", nome, b"oi\n")
-    assert f"->  {nome[: COLUNA - 1]} b'oi" in contado.linhas[0]
-
-
-def test_o_resto_do_socket_e_o_de_dentro(par_de_sockets):
-    """O que não se rastreia chega ao socket de verdade."""
-    um, _ = par_de_sockets
-    assert SocketRastreado(um, Rastro()).fileno() == um.fileno()
+    rastreado = SocketRastreado(um, Rastro())
+    assert rastreado.fileno() == um.fileno()
+    outro.sendall(b"a\nb\n")
+    quantos = rastreado.send(b"x" * 10_000_000)
+    dona = threading.Thread(target=rastreado.recv, args=(2,), name="conexao-1 Ana")
+    dona.start()
+    dona.join(PRAZO)
+    rastreado.recv(4096)
+    rastreado.shutdown(socket.SHUT_WR)
+    outro.settimeout(PRAZO)
+    while outro.recv(2**20):
+        pass
+    assert contado.ate("fim do fluxo") == [
+        f"MainThread -> recém-chegado b'{'x' * quantos}'",
+        "(meia linha)",
+        r"conexao-1 Ana <- b'a\n'",
+        r"MainThread <- conexao-1 Ana b'b\n'",
+        "MainThread -> conexao-1 Ana (fim do fluxo)",
+    ]
 
 
 def test_a_espera_pela_trava(contado):
     """Quem teve de esperar diz quanto, e por quem; quem não teve não diz nada."""
-    trava = TravaRastreada(Rastro())
-    com_ela, pode_soltar = threading.Event(), threading.Event()
-
-    def dona():
-        with trava:
-            com_ela.set()
-            assert pode_soltar.wait(PRAZO)
-
-    def outra():
-        with trava:
-            pass
-
-    threads = [threading.Thread(target=dona, name="conexao-1 Ana"), threading.Thread(target=outra, name="conexao-2 Yuri")]
-    threads[0].start()
-    assert com_ela.wait(PRAZO)
-    quer = threading.Event()
-    original = trava._trava
+    trava, quer = TravaRastreada(Rastro()), threading.Event()
+    de_dentro = trava._trava
 
     class Avisa:
-        """A trava de dentro, que avisa quando alguém se põe a esperar por ela."""
+        """A trava de dentro, que avisa quando alguém vai esperar por ela."""
+
+        release, locked = de_dentro.release, de_dentro.locked
 
         def acquire(self, blocking=True):
             if blocking:
                 quer.set()
-            return original.acquire(blocking)
+            return de_dentro.acquire(blocking)
 
-        def release(self):
-            original.release()
+    def usar() -> None:
+        with trava:
+            assert trava.locked()
 
     trava._trava = Avisa()
-    threads[1].start()
+    outra = threading.Thread(target=usar, name="conexao-2 Yuri")
+    trava.acquire()
+    outra.start()
     assert quer.wait(PRAZO)
-    pode_soltar.set()
-    for thread in threads:
-        thread.join(PRAZO)
-    (linha,) = sem_espacos(contado.linhas)
-    assert re.fullmatch(r"conexao-2 Yuri \.\. esperou \d+,\d ms pela trava, que estava com conexao-1 Ana", linha)
+    trava.release()
+    outra.join(PRAZO)
+    usar()
+    assert not trava.locked()
+    (linha,) = contado.ate("esperou")
+    assert re.fullmatch(r"conexao-2 Yuri \.\. esperou \d{1,5},\d ms pela trava, que estava com MainThread", linha)
+    Rastro().esperou(0.01234, "conexao-1 Ana")
+    contado.ate("esperou 12,3 ms pela trava, que estava com conexao-1 Ana")
 
 
-def test_sem_custo_quando_desligado(abrir_servidor):
-    """Sem a opção, o socket e a trava são os do Python, e não há nada no caminho."""
-    servidor = abrir_servidor()
-    servidor.par()
-    assert all(type(conexao.sock) is socket.socket for conexao in servidor.conexoes)
-    assert type(servidor.filas.trava) is type(threading.Lock())
-
-
-def test_cores_por_participante(monkeypatch, contado):
-    """Cada participante tem a sua cor, a mesma sempre."""
+def test_cores_por_participante(contado, monkeypatch):
+    """Cada conexão tem a sua cor, a mesma antes e depois de se saber o nome, que não desalinha as colunas."""
     pytest.importorskip("colorama")
-    rastro = Rastro()
+    rastro, comprido = Rastro(), f"conexao-6 {'x' * 40}"
     rastro._cores = True
-    for outro in ("conexao-1 Ana", "conexao-2 Yuri", "conexao-1 Ana"):
+    for outro in (*(f"conexao-{numero}" for numero in range(1, 7)), comprido, "carteiro"):
         rastro.contar("->", outro, b"oi\n")
-    cores = [re.findall(r"\x1b\[3\dm", linha)[0] for linha in contado.linhas]
-    assert cores[0] == cores[2] != cores[1]
+    monkeypatch.setattr(threading.current_thread(), "name", "conexao-6")
+    rastro.contar("<-", "", b"oi\n")
+    *cores, do_comprido, do_carteiro, da_propria = [re.findall(r"\x1b\[3\dm", linha) for linha in contado.linhas]
+    assert len({cor for cor, _ in cores}) == 6 and all(do_nome == da_linha for do_nome, da_linha in cores)
+    assert do_comprido == da_propria == cores[-1] and do_carteiro == []
+    lisas = [re.sub(r"\x1b\[\d*m", "", linha) for linha in contado.linhas]
+    assert {linha.index("b'oi") for linha in lisas} == {2 + COLUNA + 4 + COLUNA}
+    assert f"->  {comprido[: COLUNA - 1]} b'oi" in lisas[6]
 
 
 def test_na_largura_da_tela(monkeypatch, contado):
     """Num terminal, a linha que não cabe é cortada, e diz quantos bytes tinha."""
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setattr("rastro.usar_cores", lambda saida: False)
+    monkeypatch.setattr(modulo, "usar_cores", lambda saida: False)
     Rastro().contar("->", "conexao-1 Ana", b"x" * 500 + b"\n")
     assert contado.linhas[0].endswith("… 501 bytes") and len(contado.linhas[0]) + len("00:00:00.000") == 100
+    assert [modulo._cortada(b"xyz", cabem) for cabem in (6, 5, -1)] == ["b'xyz'", "… 3 bytes", "… 3 bytes"]
+    monkeypatch.setattr(modulo.time, "time", lambda: 7.25)
+    assert modulo._hora().endswith(":07.250")

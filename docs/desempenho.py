@@ -1,7 +1,7 @@
-"""Mede o servidor em outro processo e o compara com um relay mínimo: `python tests/desempenho.py`.
+"""Mede o servidor em outro processo e o compara com um relay mínimo: `python docs/desempenho.py`.
 
-Não é um teste: o nome não começa por `test_`, e nada aqui passa ou falha. Quem gera a carga é uma
-thread só, que troca linhas de tamanho fixo e não as interpreta: o que se mede é o servidor.
+Nada aqui passa ou falha. O que se mediu está em `desempenho.md`. Quem gera a carga é uma thread só, que
+troca linhas de tamanho fixo e não as interpreta: o que se mede é o servidor.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from statistics import median, quantiles
 RAIZ = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(RAIZ))
 
-from servidor import permitir_descritores  # noqa: E402
+from atendimento.maquina import permitir_descritores  # noqa: E402
 
 TAMANHO = 64
 """Bytes de uma linha no fio, com o prefixo e o `\\n`: entra e sai do servidor igual."""
@@ -36,10 +36,10 @@ INUNDACAO = 300_000
 """Linhas de uma inundação."""
 
 FORMADOS = 20
-"""Pares formados, um depois do outro, com gente à espera."""
+"""Pares formados, um depois do outro, com gente na fila."""
 
 REPOUSO = 10.0
-"""Segundos de silêncio: o mesmo que um `recv` parado leva para acordar e conferir a conexão."""
+"""Segundos de silêncio em que se mede o que gasta quem só espera."""
 
 
 # --- Os servidores que se medem -------------------------------------------------------------------
@@ -54,20 +54,20 @@ class RelayMinimo(socketserver.BaseRequestHandler):
     livres: queue.SimpleQueue = queue.SimpleQueue()  # (socket do atendente, por onde lhe dar o par)
 
     def handle(self) -> None:
-        eu, entrada, meu_par = self.request, b"", queue.SimpleQueue()
-        eu.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        quem, entrada, o_par = self.request, b"", queue.SimpleQueue()
+        quem.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         while entrada.count(b"\n") < 2:
-            entrada += eu.recv(1024)
+            entrada += quem.recv(1024)
         if entrada.startswith(b"ATENDENTE"):
-            eu.sendall(b"NOME:\nFILA:OK\n")
-            self.livres.put((eu, meu_par))
-            par = meu_par.get()
+            quem.sendall(b"NOME:\nFILA:OK\n")
+            self.livres.put((quem, o_par))
+            par = o_par.get()
         else:
             par, entregar = self.livres.get()
-            entregar.put(eu)
-        eu.sendall(b"CONECTADO:par\n")
+            entregar.put(quem)
+        quem.sendall(b"CONECTADO:par\n")
         with contextlib.suppress(OSError):
-            while dados := eu.recv(65536):
+            while dados := quem.recv(65536):
                 par.sendall(dados)
 
 
@@ -299,7 +299,8 @@ def barra(feito: int, total: int, texto: str) -> None:
     if sys.stderr.isatty():
         cheia = 30 * feito // total
         fim = "\n" if feito == total else ""
-        print(f"\r\x1b[2K[{'█' * cheia}{'░' * (30 - cheia)}] {feito}/{total} {texto}", end=fim, file=sys.stderr, flush=True)
+        desenho = "█" * cheia + "░" * (30 - cheia)
+        print(f"\r\x1b[2K[{desenho}] {feito}/{total} {texto}", end=fim, file=sys.stderr, flush=True)
 
 
 def svg(titulo: str, casas: int, valores: dict[str, float]) -> str:
@@ -359,7 +360,8 @@ def main() -> None:
     for quantos in 1, 50:
         chao = resumo["relay mínimo", quantos].por_segundo
         print(f"\n{quantos} par(es), uma linha de {TAMANHO} bytes no ar por par (medianas de {opcoes.rodadas} rodadas)")
-        print(f"{'':30}{'linhas/s':>10}{'÷ relay':>9}{'p50 µs':>9}{'p99 µs':>9}{'trocas/linha':>14}{'CPU µs/linha':>14}")
+        titulos = f"{'linhas/s':>10}{'÷ relay':>9}{'p50 µs':>9}{'p99 µs':>9}{'trocas/linha':>14}{'CPU µs/linha':>14}"
+        print(" " * 30 + titulos)
         for nome in comandos:
             c = resumo[nome, quantos]
             print(
@@ -372,7 +374,8 @@ def main() -> None:
         print(f"{nome:30}{numero(valor):>10} linhas/s{numero(valor / inundacao['relay mínimo'], 2):>9} ÷ relay")
     print(f"\nA fila: {FORMADOS} pares formados, um depois do outro")
     for quantos, espera in (10, pouca), (opcoes.esperando, muita):
-        print(f"{quantos:5} esperando: {numero(espera.formar)} µs para formar um par (pior: {numero(espera.formar_pior)})")
+        pior = numero(espera.formar_pior)
+        print(f"{quantos:5} esperando: {numero(espera.formar)} µs para formar um par (pior: {pior})")
     if NO_LINUX:
         print(f"Parados na fila: {numero(muita.memoria, 1)} KiB por conexão, {numero(muita.repouso, 2)} % de um núcleo")
     else:

@@ -1,0 +1,108 @@
+"""O autômato: o que cada um pode ler em cada momento. E quem o confere no fio, linha a linha."""
+
+import collections
+import re
+import unicodedata
+
+from modelo import ATENDIDO, CANCELADA, EM_PAUSA, FORA_DE_PAUSA, JA_EM_PAUSA, PAUSA_DEPOIS, REGISTRADA, SAIU_DA_FILA
+from participante import FECHOU
+from protocolo import Entrada, Json, Texto, Tipo
+
+UNIDO, ACABOU = r"CONECTADO:.+", r"FIM:Atendimento encerrado\. .+"
+VOLTOU = r"AVISO:Você foi transferido para .+\.|AVISO:O atendente .+ desconectou\. Você voltou para o início da fila\."
+ENTRANDO = {r"NOME:": "entrando", r"FIM:.+ (inválido|esgotado).*": "fim", UNIDO: "unido"}
+
+# O que não muda onde se está: respostas e, na conversa, mensagens.
+MAL_ESCRITA = r"AVISO:(Mensagem longa demais|Linha longa demais|JSON inválido|Comando desconhecido).*"
+SO_ATENDENTES = r"AVISO:Só atendentes .+"
+SITUACAO = r"AVISO:Você é o número \d+ de \d+ na fila; atendentes online: \d+(; espera estimada: .+ min)?\."
+NA_FILA = rf"FILA:\d+|{SITUACAO}|AVISO:(Você ainda está na fila|Limite de mensagens).+|{SO_ATENDENTES}|{MAL_ESCRITA}"
+FALA = rf"\[.+?\]: .*|{MAL_ESCRITA}"
+FALA_AO_CLIENTE = rf"{FALA}|{ATENDIDO}|{SO_ATENDENTES}"
+FALA_AO_ATENDENTE = rf"{FALA}|AVISO:(Nenhum cliente|Clientes) na fila.+|AVISO:(Departamento inv|O cliente .+ já está).+"
+SEM_CLIENTE = rf"AVISO:Nenhum cliente (na fila|conectado).+|{MAL_ESCRITA}"
+PAUSADO = rf"{SEM_CLIENTE}|{JA_EM_PAUSA}|AVISO:Clientes na fila: .+"
+
+# Em cada momento, as formas de linha e o momento em que se fica. Entre um fato e outro ninguém para no meio: depois de
+# um `CONECTADO:` vem o aviso do registro, e não outra coisa.
+AUTOMATO = {
+    Tipo.CLIENTE: {
+        "entrando": {**ENTRANDO, r"FILA:\d+": "fila"},
+        "fila": {NA_FILA: "fila", UNIDO: "unido", SAIU_DA_FILA: "fim"},
+        "unido": {REGISTRADA: "conversa"},
+        "conversa": {FALA_AO_CLIENTE: "conversa", VOLTOU: "deslocado", ACABOU: "fim"},
+        "deslocado": {r"FILA:1": "fila", UNIDO: "unido"},
+        "fim": {},
+    },
+    Tipo.ATENDENTE: {
+        "entrando": {**ENTRANDO, r"FILA:OK": "fila"},
+        "fila": {f"{SEM_CLIENTE}|{FORA_DE_PAUSA}": "fila", EM_PAUSA: "pausa", UNIDO: "unido", SAIU_DA_FILA: "fim"},
+        "pausa": {PAUSADO: "pausa", r"FILA:OK": "fila", UNIDO: "unido", SAIU_DA_FILA: "fim"},
+        "unido": {REGISTRADA: "conversa"},
+        "conversa": {f"{FALA_AO_ATENDENTE}|{FORA_DE_PAUSA}": "conversa", PAUSA_DEPOIS: "última", ACABOU: "livre"},
+        "última": {f"{FALA_AO_ATENDENTE}|{PAUSA_DEPOIS}": "última", CANCELADA: "conversa", ACABOU: "pausando"},
+        "livre": {r"FILA:OK": "fila", UNIDO: "unido"},
+        "pausando": {EM_PAUSA: "pausa"},
+        "fim": {},
+    },
+}
+
+CONTROLES = "Cc", "Zl", "Zp"  # as categorias que mexem com o terminal de quem lê; e os bidirecionais
+BIDIRECIONAIS = {*"\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"}
+
+
+class Fio:
+    """Alguém que fala texto ou JSON com o servidor. Do lado de cá tudo é texto, e cada linha lida é conferida.
+
+    `so_avanca` diz que ninguém lhe pode passar à frente na fila.
+    """
+
+    def __init__(self, servidor, nome, tipo, em_json=False, so_avanca=False, buffers=None):
+        self.nome, self.tipo, self.em_json, self.so_avanca = nome, tipo, em_json, so_avanca
+        self.cru = servidor.conecta(nome, buffers)
+        self.momento, self.par, self.posicao = "entrando", "", 0
+        self.mensagens = []  # as que leu, como (de, texto)
+        self.historia = collections.deque(maxlen=10)
+
+    def entrada(self, onde=""):
+        """Os bytes de quem diz tudo de uma vez; `onde` é vazio num servidor sem departamentos."""
+        if self.em_json:
+            return Json().codificar(Entrada(self.tipo, onde or None, self.nome))
+        return Texto().codificar(Entrada(self.tipo, onde or None)) + f"{self.nome}\n".encode()
+
+    def codificar(self, *comandos):
+        formato = Json() if self.em_json else Texto(self.nome)
+        return b"".join(map(formato.codificar, comandos))
+
+    def linha(self):
+        """A próxima, em texto, ou `FECHOU`."""
+        linha = self.cru.linha()
+        if linha is not FECHOU:
+            if self.em_json:
+                (comando,) = Json().ler_servidor([linha])
+                linha = Texto().codificar(comando).decode().removesuffix("\n")
+            self.conferir(linha)
+        return linha
+
+    def espera(self, *linhas):
+        for esperada in linhas:
+            chegou = self.linha()
+            assert chegou == esperada, f"{self.nome} esperava {esperada!r} e recebeu {chegou!r}"
+
+    def conferir(self, linha):
+        self.historia.append(linha)
+        passos = AUTOMATO[self.tipo][self.momento].items()
+        seguinte = next((momento for forma, momento in passos if re.fullmatch(forma, linha)), None)
+        assert seguinte, f"{self.nome}, {self.tipo.value} em {self.momento}, leu {[*self.historia]}"
+        assert not any(letra in BIDIRECIONAIS or unicodedata.category(letra) in CONTROLES for letra in linha)
+        self.momento = seguinte
+        if linha.startswith("CONECTADO:"):
+            self.par, self.posicao = linha.removeprefix("CONECTADO:"), 0
+        elif linha.startswith("["):
+            de, _, texto = linha[1:].partition("]: ")
+            assert de == self.par, f"{self.nome} leu {linha!r} numa conversa com {self.par}"
+            self.mensagens.append((de, texto))
+        elif linha.startswith("FILA:") and self.tipo is Tipo.CLIENTE:
+            antes, self.posicao = self.posicao, int(linha.removeprefix("FILA:"))
+            piorou = self.so_avanca and 0 < antes < self.posicao
+            assert antes != self.posicao and not piorou, f"posição antiga: {[*self.historia]}"

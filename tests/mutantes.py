@@ -1,0 +1,153 @@
+"""Os testes provam? Planta um defeito por vez no programa, numa cópia, e diz quais passam despercebidos.
+
+    python tests/mutantes.py                                   cinquenta defeitos ao acaso, com a semente dita
+    python tests/mutantes.py --quantos 0 atendimento/filas.py  todos os de um arquivo
+    python tests/mutantes.py --so trava                        só os que tiram um `with`, de todos os arquivos
+
+Fica fora da suíte: cada defeito roda os testes até o primeiro que falha, e cem deles levam quase uma hora.
+"""
+
+import argparse
+import ast
+import copy
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+RAIZ = Path(__file__).parent.parent
+ARQUIVOS = ["protocolo.py", "servidor.py", *(f"atendimento/{nome}.py" for nome in (
+    "filas", "conexao", "carteiro", "maquina", "registro", "turno", "rastro", "terminal"))]  # fmt: skip
+
+# Primeiro os que mais acham: cada defeito para no primeiro teste que falha.
+TESTES = [f"tests/test_{nome}.py" for nome in (
+    "protocolo", "turno", "filas", "envio", "servidor", "registro", "maquina", "opcoes", "json", "extensoes", "rastro",
+    "falhas", "programas", "caos", "solucoes", "turma")]  # fmt: skip
+
+PRAZO = 180
+"""Segundos para a suíte inteira: um defeito que a trava foi achado."""
+
+EQUIVALENTES: dict[str, str] = {}
+"""Os que sobram por não mudarem nada que se possa ver: o defeito, e o motivo."""
+
+TROCAS = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.And: ast.Or, ast.Or: ast.And,
+    ast.Add: ast.Sub, ast.Sub: ast.Add,
+}  # fmt: skip
+
+
+def mutacoes(no: ast.AST) -> Iterator[tuple[str, ast.AST]]:
+    """Os defeitos que se podem plantar num nó: o tipo, e o nó que fica no lugar dele."""
+    novo = copy.deepcopy(no)
+    match no:
+        case ast.With():
+            yield "trava", ast.If(ast.Constant(True), novo.body, [])
+        case ast.Expr(ast.Constant(str())):
+            return  # uma docstring
+        case ast.Expr() | ast.Assign() | ast.AugAssign() | ast.Raise() | ast.Delete():
+            yield "linha", ast.Pass()
+        case ast.If():
+            novo.test = ast.UnaryOp(ast.Not(), no.test)
+            yield "condicao", novo
+        case ast.Compare():
+            novo.ops[0] = TROCAS[type(no.ops[0])]()
+            yield "comparacao", novo
+        case ast.BoolOp() | ast.BinOp() if type(no.op) in TROCAS:
+            novo.op = TROCAS[type(no.op)]()
+            yield "operador", novo
+        case ast.Constant(int(valor)) if not isinstance(valor, bool):
+            yield "numero", ast.Constant(valor + 1)
+        case ast.Constant(str(texto)) if " " in texto:
+            yield "frase", ast.Constant(texto + "!")
+        case ast.Call(keywords=[_, *_]):
+            for lugar in range(len(no.keywords)):
+                novo = copy.deepcopy(no)
+                del novo.keywords[lugar]
+                yield "opcao", novo
+
+
+class Trocar(ast.NodeTransformer):
+    """Troca um nó pelo defeito, e mais nada."""
+
+    def __init__(self, no: ast.AST, defeito: ast.AST) -> None:
+        self.no, self.defeito = no, defeito
+
+    def visit(self, no: ast.AST) -> ast.AST:
+        return self.defeito if no is self.no else self.generic_visit(no)
+
+
+class Defeito(NamedTuple):
+    """Um defeito que se pode plantar num arquivo."""
+
+    arquivo: str
+    nome: str
+    lugar: int  # o nó, pela ordem de `ast.walk`
+    qual: int  # das mutações dele
+
+    def plantado(self) -> str:
+        """O programa com o defeito."""
+        arvore = ast.parse((RAIZ / self.arquivo).read_text(encoding="utf-8"))
+        no = list(ast.walk(arvore))[self.lugar]
+        _, defeito = list(mutacoes(no))[self.qual]
+        return ast.unparse(ast.fix_missing_locations(Trocar(no, defeito).visit(arvore)))
+
+
+def defeitos(arquivo: str) -> Iterator[Defeito]:
+    for lugar, no in enumerate(ast.walk(ast.parse((RAIZ / arquivo).read_text(encoding="utf-8")))):
+        for qual, (tipo, novo) in enumerate(mutacoes(no)):
+            # O trecho diz qual é o defeito: o número da linha mudaria a cada edição.
+            yield Defeito(arquivo, f"{arquivo} {tipo}: {_em_uma_linha(no)} -> {_em_uma_linha(novo)}", lugar, qual)
+
+
+def _em_uma_linha(no: ast.AST) -> str:
+    return " ".join(ast.unparse(ast.fix_missing_locations(no)).split())[:70]
+
+
+def achado(defeito: Defeito) -> bool:
+    """Diz se a suíte, rodada numa cópia do projeto com o defeito, falha ou trava."""
+    with tempfile.TemporaryDirectory() as pasta:
+        copia = Path(pasta) / "projeto"
+        shutil.copytree(RAIZ, copia, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+        (copia / defeito.arquivo).write_text(defeito.plantado(), encoding="utf-8")
+        comando = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *TESTES]
+        try:
+            return subprocess.run(comando, cwd=copia, capture_output=True, timeout=PRAZO).returncode != 0
+        except subprocess.TimeoutExpired:
+            return True
+
+
+def main() -> int:
+    analisador = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    analisador.add_argument("arquivos", nargs="*", default=ARQUIVOS)
+    analisador.add_argument("--quantos", type=int, default=50, help="0: todos")
+    analisador.add_argument("--so", help="um tipo: trava, linha, condicao, comparacao, operador, numero, frase, opcao")
+    analisador.add_argument("--semente", type=int, default=random.randrange(10**6))
+    analisador.add_argument("--juntos", type=int, default=2, help="quantas suítes ao mesmo tempo")
+    opcoes = analisador.parse_args()
+    todos = [defeito for arquivo in opcoes.arquivos for defeito in defeitos(arquivo)]
+    todos = [defeito for defeito in todos if opcoes.so is None or f" {opcoes.so}: " in defeito.nome]
+    if opcoes.quantos and opcoes.quantos < len(todos):
+        todos = random.Random(opcoes.semente).sample(todos, opcoes.quantos)
+    print(f"{len(todos)} defeitos, semente {opcoes.semente}", flush=True)
+
+    def tentar(defeito: Defeito) -> bool:
+        if defeito.nome in EQUIVALENTES:
+            return True
+        foi = achado(defeito)
+        print("achado " if foi else "SOBROU ", defeito.nome, flush=True)
+        return foi
+
+    with ThreadPoolExecutor(opcoes.juntos) as threads:
+        sobraram = list(threads.map(tentar, todos)).count(False)
+    print(f"{len(todos) - sobraram} achados, {sobraram} sobraram")
+    return min(sobraram, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

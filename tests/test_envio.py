@@ -1,0 +1,355 @@
+"""O envio: as mãos dadas, a caixa de saída, o carteiro, e tudo o que não pode ficar preso nem se perder."""
+
+import contextlib
+import errno
+import inspect
+import os
+import socket
+import textwrap
+import threading
+import tracemalloc
+
+import pytest
+from modelo_do_envio import CENARIOS, CarteiroDoModelo, ConexaoDoModelo, Defeito, Mundo, explorar
+from participante import FECHOU, PRAZO
+from test_protocolo import casos
+from test_servidor import ANA_DESCONECTOU, ANA_ENCERROU, LIMITE_NA_FILA, NA_FILA, TIPO_INVALIDO, VOCE_ENCERROU
+from vigias import TravaVigiada
+
+import servidor as modulo
+from atendimento import maquina
+from atendimento.carteiro import Carteiro, _Cuidado
+from atendimento.conexao import CORTADA, DESPEDIDA, Conexao
+from atendimento.filas import Filas
+from protocolo import MAXIMO_DO_FATO, Fim, Mensagem, Texto, Tipo
+
+# --- O modelo -------------------------------------------------------------------------------------
+
+
+def test_em_nenhuma_ordem_uma_linha_fica_nem_alguem_espera_para_sempre():
+    """Todas as ordens de dois que falam, um que encerra, o carteiro e quem lê, morre, emudece ou se cala."""
+    for azar, cenario in CENARIOS:
+        assert explorar(lambda: Mundo(azar, **cenario)) > 20
+
+
+def plantado(metodo, trocas: dict[str, str]):
+    """O mesmo método, com um pedaço do código trocado."""
+    codigo, espaco = textwrap.dedent(inspect.getsource(metodo)), dict(metodo.__globals__)
+    for de, para in trocas.items():
+        assert codigo.count(de) == 1, f"{de!r} já não está em {metodo.__qualname__}"
+        codigo = codigo.replace(de, para)
+    exec(codigo, espaco)
+    return espaco[metodo.__name__]
+
+
+SOLTA, TOMA = "    self.trava.release()\n", "    for destino, *_ in contar:\n        yield"
+ESPERA = "yield lambda: not self.yuri.caixa or self.yuri.vez.livre() and self.nao_espera_para_enviar()\n"
+ESPERA_COM_A_VEZ = "yield self.yuri.vez.livre\n    with self.yuri.vez:\n        yield self.nao_espera_para_enviar\n"
+COM_A_VEZ = "yield self.yuri.vez.livre\n    self.yuri.vez.acquire()\n    self.yuri.sock.recv()\n"
+TENTA = """yield self.trava.livre
+    self.fatos.append(linha)
+    if FIM_DE_FLUXO not in self.fatos:
+        self.yuri.caixa += linha
+    yield sempre
+    if self.yuri.vez.livre():
+        self.yuri.vez.acquire()
+        self.yuri.escoar()
+        yield sempre
+        self.yuri.vez.release()
+    return
+"""
+DEFEITOS = {
+    "solta-a-trava-antes-da-vez": (Mundo.fato, {SOLTA: "", TOMA: f"{SOLTA}{TOMA}"}),
+    "envia-sem-a-vez": (Mundo.fato, {"destino.vez.acquire()": "pass", "destino.vez.release()": "pass"}),
+    "tenta-a-vez-sem-esperar": (Mundo.falar, {"yield from self.fato(lambda: [(self.yuri, linha)])\n": TENTA}),
+    "espera-com-a-vez-na-mao": (Mundo.falar, {f"    {ESPERA}": f"    {ESPERA_COM_A_VEZ}"}),
+    "pede-a-trava-com-a-vez-na-mao": (Mundo.thread_de_yuri, {"self.yuri.sock.recv()\n": COM_A_VEZ}),
+    "poe-na-caixa-depois-da-despedida": (Conexao.por_na_caixa, {"is not ABERTA": "is CORTADA"}),
+    "poe-na-caixa-depois-do-corte": (Conexao.por_na_caixa, {"is not ABERTA": "is DESPEDIDA"}),
+    "joga-fora-a-sobra": (Conexao.escoar, {"self.caixa[quantos:]": 'b""'}),
+    "acaba-o-fluxo-antes-de-esvaziar": (Conexao.escoar, {"is DESPEDIDA and not self.caixa": "is DESPEDIDA"}),
+    "nao-acaba-o-fluxo": (Conexao.escoar, {"self.sock.shutdown(socket.SHUT_WR)": "pass"}),
+    "insiste-com-quem-morreu": (Conexao.escoar, {"self.cortar()": "pass"}),
+    "nao-avisa-da-sobra": (Conexao.entregar, {"self.caixa or self.situacao": "self.situacao"}),
+    "nao-avisa-da-despedida": (Conexao.entregar, {" or self.situacao is not ABERTA": ""}),
+    "corta-sem-esvaziar-a-caixa": (Conexao.cortar, {"self.caixa = CORTADA": "_ = CORTADA"}),
+    "corta-sem-acordar-quem-le": (Conexao.cortar, {"self.sock.shutdown(socket.SHUT_RDWR)": "pass"}),
+    "posicoes-que-ninguem-envia": (Carteiro._publicar, {"if not self.filas.posicoes_mudaram": "if True"}),
+    "o-carteiro-nao-envia": (Carteiro._visitar, {"conexao.escoar()": "pass"}),
+    "o-carteiro-esquece-a-sobra": (Carteiro._visitar, {"falta = conexao.caixa or": "falta ="}),
+    "o-carteiro-esquece-a-despedida": (Carteiro._visitar, {"conexao.situacao is DESPEDIDA or cuidado": "cuidado"}),
+    "o-carteiro-esquece-as-posicoes": (Carteiro._publicar, {"if sobra": "if not sobra"}),
+    "fecha-com-sobra": (Carteiro._visitar, {"or not conexao.caixa and": "or"}),
+    "fecha-a-que-ainda-tem-thread": (Carteiro._visitar, {"if cuidado.orfa and (": "if True and ("}),
+    "fecha-sem-a-vez": (Carteiro._visitar, {"with conexao.vez:": "if True:"}),
+}
+
+
+@pytest.mark.parametrize("metodo, trocas", DEFEITOS.values(), ids=DEFEITOS.keys())
+def test_a_exploracao_acha_cada_defeito_plantado(metodo, trocas):
+    """Cada regra do envio é necessária: sem ela, há uma ordem em que algo se perde, se mistura ou para."""
+    ruim = {metodo.__name__: plantado(metodo, trocas)}
+    if metodo.__qualname__.startswith("Conexao"):
+        ruim = {"conexao_de": type("Defeituosa", (ConexaoDoModelo,), ruim)}
+    elif metodo.__qualname__.startswith("Carteiro"):
+        ruim = {"carteiro_de": type("Defeituoso", (CarteiroDoModelo,), ruim)}
+    with pytest.raises((Defeito, AssertionError)):
+        for azar, cenario in CENARIOS:
+            explorar(lambda: type("Plantado", (Mundo,), ruim)(azar, **cenario))
+
+
+@casos(
+    "entram, fato, passos",
+    {
+        "mensagem": (
+            ("ana", "yuri"),
+            lambda mundo: mundo.carteiro.filas.repassar_chat(mundo.ana, Mensagem("Ana", ["oi"])),
+            lambda mundo: mundo.falar(b"a"),
+        ),
+        "dois-destinos": (
+            ("ana", "yuri"),
+            lambda mundo: mundo.carteiro.filas.atender(mundo.ana, Fim()),
+            Mundo.encerrar,
+        ),
+        "posicoes": (("yuri",), lambda mundo: mundo.carteiro._publicar(), Mundo.publicar),
+    },
+)
+def test_o_codigo_anda_como_o_modelo(entram, fato, passos):
+    """A trava e as vezes se tomam e se soltam na ordem do modelo, e o envio é onde ele o põe."""
+    modelo, real = Mundo("morrer", ha_ana=True), Mundo("morrer", ha_ana=True)
+    for _ in passos(modelo):
+        pass
+    filas = real.carteiro.filas = Filas(trava=real.trava)
+    for nome in entram:
+        quem = getattr(real, nome)
+        quem.formato = Texto()
+        filas.admitir(quem)
+        filas.entrar(quem, Tipo.CLIENTE if nome == "yuri" else Tipo.ATENDENTE, nome)
+    filas.posicoes_mudaram, filas.user_states[real.yuri].posicao = True, 2
+    real.historia.clear()
+    fato(real)
+    assert real.historia == modelo.historia
+
+
+# --- O que ficava na caixa, e o que se perdia -----------------------------------------------------
+
+LINHA = "x" * 1000
+
+
+@casos("diz, chega", {"linha": ("oi", ["[Ana]: oi"]), "despedida": ("FIM:", [ANA_ENCERROU, FECHOU])})
+def test_o_que_se_diz_durante_a_visita_do_carteiro_chega(servidor, monkeypatch, diz, chega):
+    """Quem fala com quem o carteiro visita espera a vez e envia: nada fica na caixa, nem a despedida se perde."""
+    yuri, ana = servidor.cliente("Yuri", "FILA:1"), servidor.conecta("Ana")
+    ana.envia("ATENDENTE")
+    ana.espera("NOME:")
+    conexao, disputada, na_visita = servidor.aceitas[0], threading.Event(), threading.Event()
+    enviar, passos = socket.socket.send, iter(["não cabe", "é a visita"])
+    tomar = TravaVigiada.acquire
+
+    def acquire(trava):
+        if trava is conexao.vez and na_visita.is_set():
+            disputada.set()
+        tomar(trava)
+
+    def send(sock, dados, *opcoes):
+        passo = next(passos, None) if sock is conexao.sock else None
+        if passo == "não cabe":
+            raise BlockingIOError
+        if passo == "é a visita":
+            ana.espera("CONECTADO:Yuri")
+            na_visita.set()
+            ana.envia(diz)
+            assert disputada.wait(PRAZO)
+            if diz == "FIM:":
+                yuri.para_de_escrever()  # e a thread dele acaba
+        return enviar(sock, dados, *opcoes)
+
+    monkeypatch.setattr(TravaVigiada, "acquire", acquire)
+    monkeypatch.setattr(socket.socket, "send", send)
+    ana.envia("Ana")
+    yuri.espera("CONECTADO:Ana", *chega)
+
+
+def test_quem_le_devagar_e_ainda_fala_recebe_tudo_e_o_fim(servidor, monkeypatch):
+    """O prazo de fechar só corre depois que o outro recebeu tudo, ainda que o nosso sistema já o tenha aceitado."""
+    monkeypatch.setattr(Carteiro, "DESPEDIDA", 0.05)
+    yuri, ana = servidor.par(buffers=4096)
+    ana.envia(*[LINHA] * 50, "FIM:")  # muito mais do que cabe do lado de Yuri
+    ana.espera(VOCE_ENCERROU, "FILA:OK")
+    yuri.envia("ainda falo")
+    recusado = servidor.conecta()  # despede-se depois, recebe tudo, e já se passou o prazo quando é fechado
+    recusado.envia("GERENTE")
+    recusado.espera(TIPO_INVALIDO, FECHOU)
+    servidor.espera_que_fechem(servidor.aceitas[2])
+    yuri.envia("e falo")
+    yuri.espera(*[f"[Ana]: {LINHA}"] * 50, ANA_ENCERROU, FECHOU)
+
+
+@casos(
+    "confirmados, caixa, corta_em",
+    {"recebeu-tudo": (100, b"", 2.0), "no-nosso-sistema": (99, b"", 10.0), "na-caixa": (100, b"x", 10.0)},
+)
+def test_o_prazo_conta_do_ultimo_progresso(monkeypatch, confirmados, caixa, corta_em):
+    """Quem recebeu tudo tem o prazo de fechar; quem ainda não, o de envio, que recomeça a cada byte recebido."""
+    agora, conexao = [1000.0], Mundo("morrer").yuri
+    carteiro = Carteiro(None, 10.0, None)
+    monkeypatch.setattr("time.monotonic", lambda: agora[0])
+    monkeypatch.setattr(Conexao, "confirmados", lambda conexao: recebidos)
+    conexao.enviados, conexao.situacao, conexao.caixa = 100, DESPEDIDA, caixa
+    cuidado = _Cuidado()
+    with conexao.vez:
+        for recebidos in 0, confirmados:
+            carteiro._conferir_o_prazo(conexao, cuidado)
+            agora[0] += corta_em
+        carteiro._conferir_o_prazo(conexao, cuidado)
+        assert conexao.situacao is DESPEDIDA
+        agora[0] += 0.1
+        carteiro._conferir_o_prazo(conexao, cuidado)
+        assert conexao.situacao is CORTADA
+
+
+def test_o_teto_de_memoria_de_quem_nao_le(abrir_servidor, monkeypatch):
+    """Linhas curtas e um nome comprido não enchem a memória: quem fala espera, até que a conversa acabe."""
+    esperar, espera = Conexao.esperar_que_escoe, threading.Event()
+    monkeypatch.setattr(Conexao, "esperar_que_escoe", lambda *args: (espera.set(), esperar(*args)))
+    servidor = abrir_servidor(prazo_envio=100 * PRAZO)
+    ana = servidor.atendente("Ana", "FILA:OK", buffers=4096)
+    yuri = servidor.cliente("🙂" * 40, "CONECTADO:Ana")
+    yuri.envia(b"x\n" * 30_000, "agora")  # o servidor passa a ler muito de cada vez
+    ana.le_ate(f"[{yuri.nome}]: agora")
+    espera.clear()
+    tracemalloc.start()
+    antes, _ = tracemalloc.get_traced_memory()
+    yuri.envia(b"x\n" * 60_000)
+    assert espera.wait(PRAZO)
+    agora, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(servidor.aceitas[0].caixa) < 2 * MAXIMO_DO_FATO
+    assert agora - antes < 2**20
+    ana.envia("FIM:")
+    yuri.espera(ANA_ENCERROU, FECHOU)
+    yuri.fecha()
+    servidor.espera_que_fechem(servidor.aceitas[1])
+
+
+def test_a_caixa_que_muitos_enchem_sem_esperar_tem_teto(abrir_servidor, monkeypatch):
+    """Quem não lê o que um cliente depois do outro deixou guardado é cortado já, por longo que seja o prazo."""
+    monkeypatch.setattr(Conexao, "BUFFER_DE_ENVIO", 4096)
+    monkeypatch.setattr(Conexao, "CAIXA_CHEIA", 120_000)
+    servidor = abrir_servidor(prazo_envio=100 * PRAZO)
+    beto, _ = servidor.par("Beto", "Ana", buffers=4096)
+    caio, davi = servidor.cliente("Caio", "FILA:1"), servidor.cliente("Davi", "FILA:2")
+    for cliente in caio, davi:
+        cliente.envia(*["x" * 4000] * 21)
+        cliente.espera(NA_FILA, LIMITE_NA_FILA)  # as vinte já estão guardadas
+    beto.fecha()
+    caio.espera("CONECTADO:Ana")
+    caio.fecha()
+    davi.le_ate("CONECTADO:Ana")
+    davi.espera(ANA_DESCONECTOU, FECHOU)
+
+
+# --- O lugar e os descritores ---------------------------------------------------------------------
+
+
+def despedido(servidor):
+    """Alguém que já leu a sua despedida, e não fecha: com lugar, se o havia, ou recusado por não haver."""
+    alguem = servidor.conecta()
+    alguem.envia("CLIENTE", "Passante", "FIM:")
+    alguem.le_ate(FECHOU)
+
+
+def test_o_teto_vale_para_os_descritores(abrir_servidor, monkeypatch):
+    """Por mais que entrem e saiam sem fechar, só ficam abertas as que têm lugar e umas poucas de saída."""
+    monkeypatch.setattr(Carteiro, "DESPEDIDA", 100 * PRAZO)
+    monkeypatch.setattr(modulo.Servidor, "DE_SAIDA", 5)
+    servidor = abrir_servidor(maximo=10)
+    abertas = []
+    for _ in range(200):
+        despedido(servidor)
+        abertas.append(len(servidor.conexoes))
+    assert 10 < max(abertas) <= 10 + 5 + 1
+
+
+@casos("erro", {"processo": errno.EMFILE, "sistema": errno.ENFILE, "memoria": errno.ENOMEM, "buffers": errno.ENOBUFS})
+def test_sem_descritor_quem_se_despede_ha_mais_tempo_e_cortado(abrir_servidor, monkeypatch, erro):
+    """Cada vez que `accept` falha corta-se uma: primeiro as que já não têm thread, da mais antiga à mais nova."""
+    monkeypatch.setattr(Carteiro, "DESPEDIDA", 100 * PRAZO)
+    servidor = abrir_servidor(maximo=3)
+    yuri, ana = servidor.par()
+    despedido(servidor)  # a terceira a ter lugar: as outras o encontram lotado
+    for _ in range(4):
+        despedido(servidor)
+    aceitar, faltam = socket.socket.accept, [erro] * 3
+    monkeypatch.setattr(socket.socket, "accept", lambda sock: falhar(faltam.pop()) if faltam else aceitar(sock))
+    despedido(servidor)
+    servidor.espera_que_fechem(*servidor.aceitas[3:6])
+    assert {servidor.aceitas[2], servidor.aceitas[6]} < {*servidor.conexoes.values()}
+    yuri.envia("oi")
+    ana.espera("[Yuri]: oi")
+
+
+def falhar(numero):
+    raise OSError(numero, os.strerror(numero))
+
+
+# --- As threads que não morrem --------------------------------------------------------------------
+
+SEM_PROC, SEM_THREAD = OSError(errno.EMFILE, "Too many open files"), RuntimeError("can't start new thread")
+FALHAS = {
+    "aceitar": (socket.socket, "accept"),
+    "sem-proc": (os, "listdir", SEM_PROC),
+    "nucleos": (maquina.Nucleos, "ajustar"),
+    "thread": (threading.Thread, "start"),
+    "thread-negada": (threading.Thread, "start", SEM_THREAD),
+    "admitir": (Filas, "admitir"),
+    "entrar": (Filas, "entrar"),
+    "falar": (Filas, "repassar_chat"),
+    "pedir": (Filas, "atender"),
+    "publicar": (Carteiro, "_publicar"),
+    "por-na-caixa": (Conexao, "por_na_caixa"),
+    "escoar": (Conexao, "escoar"),
+    "receber": (Conexao, "receber"),
+    "descartar": (Conexao, "descartar"),
+    "confirmados": (Conexao, "confirmados"),
+    "visitar": (Carteiro, "_visitar"),
+}
+
+
+if not maquina.Nucleos(um_so=True)._todos:  # fora do Linux, ou sem a GIL, nada se faz, e nada falha
+    del FALHAS["sem-proc"]
+
+
+@pytest.mark.parametrize("dono, nome, erro", [(*f, MemoryError())[:3] for f in FALHAS.values()], ids=FALHAS.keys())
+def test_nada_mata_o_porteiro_nem_o_carteiro(abrir_servidor, monkeypatch, erros_no_log, dono, nome, erro):
+    """Falte onde faltar memória, thread ou descritor, as conexões se fecham, o log o diz, e um par novo conversa."""
+    monkeypatch.setattr(maquina.Nucleos, "MULTIDAO", 0)
+    monkeypatch.setattr(Carteiro, "DESPEDIDA", 0.1)
+    monkeypatch.setattr("conftest.ServidorDeTeste.handle_error", modulo.Servidor.handle_error)
+    certo, falhas = getattr(dono, nome), [erro]
+
+    def errado(*args, **opcoes):
+        if falhas and (dono not in (os, threading.Thread) or threading.current_thread().name == "porteiro"):
+            raise falhas.pop()
+        return certo(*args, **opcoes)
+
+    monkeypatch.setattr(dono, nome, errado)
+    servidor = abrir_servidor(um_nucleo=dono is os, maximo=3)
+    for _ in range(2):
+        with contextlib.suppress(ConnectionError):
+            beto, caio = servidor.conecta(), servidor.conecta()
+            for alguem in beto, caio:
+                alguem.envia("CLIENTE", "Beto", "oi", "FILA:")
+            beto.envia("FIM:")
+            beto.le_ate(FECHOU)
+        servidor.fecha_participantes()
+        servidor.espera_que_fechem()
+    despedido(servidor)  # aceita-se por ordem de chegada: depois deste, ninguém está esperando a porta
+    servidor.fecha_participantes()
+    servidor.espera_que_fechem()
+    yuri, ana = servidor.par()
+    yuri.envia("oi")
+    ana.espera("[Yuri]: oi")
+    assert not falhas and servidor.porteiro.is_alive() and servidor.carteiro.is_alive()
+    assert erros_no_log or nome in ("listdir", "start")
+    erros_no_log.clear()

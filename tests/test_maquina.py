@@ -1,0 +1,226 @@
+"""O que muda de um sistema para outro: esperas, opções de um socket, descritores e núcleos."""
+
+import os
+import socket
+import sys
+
+import pytest
+from participante import PRAZO
+from test_protocolo import cada, casos
+
+from atendimento import maquina
+
+so_no_linux = pytest.mark.skipif(sys.platform != "linux", reason="só o Linux tem")
+
+
+@pytest.fixture
+def par_de_sockets():
+    um, outro = socket.socketpair()
+    with um, outro:
+        yield um, outro
+
+
+def encher(sock: socket.socket) -> int:
+    """Manda até não caber mais; devolve quantos bytes couberam."""
+    couberam = 0
+    sock.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        while True:
+            couberam += sock.send(b"x" * 65536)
+    return couberam
+
+
+# --- Enviar e esperar -----------------------------------------------------------------------------
+
+
+@cada("com_poll", True, False)
+def test_esperar(par_de_sockets, monkeypatch, com_poll):
+    """Espera-se o que ler, ou onde escrever; o tempo passa, e o fim do fluxo ou o socket fechado acordam."""
+    if not com_poll:
+        monkeypatch.delattr(maquina.select, "poll", raising=False)
+    um, outro = par_de_sockets
+    assert maquina.esperar_leitura(um, 0.001) is False
+    assert maquina.esperar_escrita(um, PRAZO) is True
+    outro.send(b"x")
+    assert maquina.esperar_leitura(um, PRAZO) is True
+    encher(um)
+    assert maquina.esperar_escrita(um, 0.001) is False
+    outro.close()
+    assert maquina.esperar_leitura(um, PRAZO) is True
+    um.close()
+    assert maquina.esperar_leitura(um, PRAZO) is maquina.esperar_escrita(um, PRAZO) is True
+
+
+def test_esperar_conta_em_segundos(monkeypatch):
+    """O `poll` conta em milissegundos: sem a conversão, quem espera giraria."""
+    pedidos = []
+
+    class Poll:
+        def register(self, *_: object) -> None:
+            pass
+
+        def poll(self, milissegundos: float) -> list:
+            pedidos.append(milissegundos)
+            return []
+
+    monkeypatch.setattr(maquina.select, "poll", Poll, raising=False)
+    assert maquina.esperar_leitura(None, 0.25) is maquina.esperar_escrita(None, 2) is False
+    assert pedidos == [250, 2000]
+
+
+@so_no_linux
+def test_esperar_num_descritor_alto(par_de_sockets):
+    """Acima de 1023, que é até onde o `select` vai, espera-se do mesmo modo."""
+    um, outro = par_de_sockets
+    try:
+        os.dup2(um.fileno(), 1999)
+    except OSError:
+        pytest.skip("o sistema não dá descritores acima de 1023")
+    with socket.socket(fileno=1999) as alto:
+        assert maquina.esperar_leitura(alto, 0.001) is False
+        outro.send(b"x")
+        assert maquina.esperar_leitura(alto, PRAZO) is maquina.esperar_escrita(alto, PRAZO) is True
+
+
+# --- O socket de uma conexão ----------------------------------------------------------------------
+
+OPCOES = {(socket.IPPROTO_TCP, socket.TCP_NODELAY): 1, (socket.SOL_SOCKET, socket.SO_KEEPALIVE): 1}
+OPCOES |= {(socket.SOL_SOCKET, socket.SO_SNDBUF): 4321}
+KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPALIVE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 60_000}
+
+
+class Anota:
+    """Um socket que anota o que lhe pedem, e recusa uma opção."""
+
+    def __init__(self, recusada: tuple[int, int] | None = None) -> None:
+        self.opcoes, self.recusada, self.bloqueia = {}, recusada, True
+
+    def setsockopt(self, nivel: int, opcao: int, valor: int) -> None:
+        if (nivel, opcao) == self.recusada:
+            raise OSError
+        self.opcoes[nivel, opcao] = valor
+
+    def setblocking(self, bloqueia: bool) -> None:
+        self.bloqueia = bloqueia
+
+
+@cada("sem_espera", 0, 64)
+def test_ajustar_socket(monkeypatch, sem_espera):
+    """Pedem-se todas as opções que há, e a recusada não leva as outras; só sem `MSG_DONTWAIT` o socket não bloqueia."""
+    monkeypatch.setattr(maquina, "SEM_ESPERA", sem_espera)
+    opcoes = dict(OPCOES)
+    for numero, (nome, valor) in enumerate(KEEPALIVE.items(), start=1000):
+        monkeypatch.setattr(socket, nome, numero, raising=False)
+        opcoes[socket.IPPROTO_TCP, numero] = valor
+    for recusada in (None, *opcoes):
+        sock = Anota(recusada)
+        maquina.ajustar_socket(sock, 4321)
+        assert sock.opcoes == {opcao: valor for opcao, valor in opcoes.items() if opcao != recusada}
+        assert sock.bloqueia is bool(sem_espera)
+
+
+def test_reservar_porta(monkeypatch):
+    """Onde outro processo poderia tomar a porta, ela fica reservada; onde não pode, nada se pede."""
+    sock = Anota()
+    monkeypatch.delattr(socket, "SO_EXCLUSIVEADDRUSE", raising=False)
+    maquina.reservar_porta(sock)
+    assert sock.opcoes == {}
+    monkeypatch.setattr(socket, "SO_EXCLUSIVEADDRUSE", -5, raising=False)
+    maquina.reservar_porta(sock)
+    assert sock.opcoes == {(socket.SOL_SOCKET, -5): 1}
+
+
+@so_no_linux
+def test_por_confirmar(monkeypatch):
+    """O que o outro ainda não confirmou; onde não há como saber, 0."""
+    with socket.create_server(("127.0.0.1", 0)) as ouvinte, socket.create_connection(ouvinte.getsockname()) as um:
+        assert maquina.por_confirmar(ouvinte) == maquina.por_confirmar(um) == 0
+        couberam = encher(um)
+        assert 0 < maquina.por_confirmar(um) < couberam
+        monkeypatch.setattr(sys, "platform", "darwin")
+        assert maquina.por_confirmar(um) == 0
+
+
+# --- O processo -----------------------------------------------------------------------------------
+
+
+BASTA, ATE_O_PEDIDO = ((1024, 4096), 1024, []), ((1024, 4096), 1025, [(1025, 4096)])
+ATE_O_MAXIMO, SEM_MAXIMO = ((1024, 4096), 9999, [(4096, 4096)]), ((1024, -1), 9999, [(9999, -1)])
+
+
+@cada("limites, quantos, pede", BASTA, ATE_O_PEDIDO, ATE_O_MAXIMO, SEM_MAXIMO, ((-1, -1), 9999, []))
+def test_permitir_descritores(monkeypatch, limites, quantos, pede):
+    """Pede o que falta, até onde o sistema deixa; se ele o nega, ou não tem limite, fica como estava."""
+    resource, pedidos = pytest.importorskip("resource"), []
+
+    def negar(_: int, pedido: tuple[int, int]) -> None:
+        pedidos.append(pedido)
+        raise ValueError
+
+    monkeypatch.setattr(resource, "RLIM_INFINITY", -1)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limites)
+    monkeypatch.setattr(resource, "setrlimit", negar)
+    maquina.permitir_descritores(quantos)
+    assert pedidos == pede
+    monkeypatch.setitem(sys.modules, "resource", None)  # como no Windows
+    maquina.permitir_descritores(quantos)
+
+
+@pytest.fixture
+def threads(monkeypatch):
+    """Um processo de faz de conta, com quatro núcleos: `threads.ha` é quantas há, e `threads.onde`, onde as puseram."""
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("o sistema não deixa escolher o núcleo")
+
+    class Threads:
+        ha, onde, calmas = 100, {}, {}
+
+    def por(thread: int, nucleos: list[int]) -> None:
+        if thread == 70:
+            raise ProcessLookupError  # acabou entre a lista e o pedido
+        Threads.onde[thread] = list(nucleos)
+
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: True, raising=False)
+    monkeypatch.setattr(maquina.threading, "active_count", lambda: Threads.ha)
+    monkeypatch.setattr(os, "listdir", lambda _: ["7", "70", "700"])
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 1, 0, 2})
+    monkeypatch.setattr(os, "sched_setaffinity", por)
+    monkeypatch.setattr(os, "sched_setscheduler", lambda thread, *como: Threads.calmas.update({thread: como[0]}))
+    return Threads
+
+
+def test_nucleos(threads):
+    """Na multidão, todas as threads num núcleo só; de volta a poucas, em todos outra vez."""
+    nucleos = maquina.Nucleos(True)
+    threads.ha = nucleos.MULTIDAO
+    nucleos.ajustar()
+    assert threads.onde == {}
+    threads.ha += 1
+    nucleos.ajustar()
+    assert threads.onde.keys() == {7, 700} and threads.calmas == dict.fromkeys((7, 700), os.SCHED_BATCH)
+    assert threads.onde[7] == threads.onde[700] and len(threads.onde[7]) == 1
+    threads.onde.clear()
+    nucleos.ajustar()
+    assert threads.onde == {}, "as que nascem herdam a escolha"
+    threads.ha -= 1
+    nucleos.ajustar()
+    assert threads.onde == dict.fromkeys((7, 700), [0, 1, 2, 3])
+
+
+@casos("um_so, com_gil", {"nao-pedido": (False, True), "sem-a-gil": (True, False)})
+def test_nucleos_onde_nao_se_escolhe(threads, monkeypatch, um_so, com_gil):
+    """Sem o pedido, ou num Python sem GIL, nada muda."""
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: com_gil, raising=False)
+    maquina.Nucleos(um_so).ajustar()
+    assert threads.onde == {}
+
+
+def test_nucleos_sem_proc(threads, monkeypatch, caplog):
+    """Sem `/proc`, ou sem descritores para o ler, o servidor segue, e o diz uma vez."""
+    monkeypatch.setattr(os, "listdir", lambda _: open(os.devnull + "/nada"))
+    nucleos = maquina.Nucleos(True)
+    for threads.ha in (100, 1, 100):
+        nucleos.ajustar()
+    (frase,) = [linha.getMessage() for linha in caplog.records]
+    assert frase.startswith("Não foi possível escolher o núcleo das threads: ")
+    assert frase.endswith(". Seguem como estão.") and threads.onde == {}

@@ -1,0 +1,314 @@
+"""As linhas de comando: cada opção faz o que diz, e cada erro tem a sua frase, em português."""
+
+import errno
+import logging
+import os
+import queue
+import re
+import shlex
+import socket
+import sys
+import threading
+
+import pytest
+from test_protocolo import casos
+
+import atendente
+import cliente
+import servidor as modulo
+from atendimento import terminal
+from atendimento.rastro import Rastro, TravaRastreada
+
+
+@pytest.fixture
+def digita(monkeypatch):
+    """A linha de comando que se digitou, sem senha no ambiente."""
+    monkeypatch.delenv("FILA_SENHA", raising=False)
+    return lambda *argumentos: monkeypatch.setattr(sys, "argv", list(argumentos))
+
+
+@pytest.fixture
+def abre(digita):
+    """O servidor que as opções pedem, numa porta livre e ainda sem aceitar."""
+    abertos = []
+
+    def abrir(*opcoes: str) -> modulo.Servidor:
+        digita("servidor.py", "--host", "127.0.0.1", "--porta", "0", *opcoes)
+        aberto, registro = modulo.abrir(modulo.ler_opcoes())
+        abertos.append(aberto)
+        assert aberto.filas.ouvinte is registro
+        return aberto
+
+    yield abrir
+    for aberto in abertos:
+        aberto.server_close()
+        if aberto.filas.ouvinte:
+            aberto.filas.ouvinte.arquivo.close()
+
+
+# --- O que cada opção do servidor muda ------------------------------------------------------------
+
+ESCOLHE_NUCLEO = hasattr(os, "sched_setaffinity") and getattr(sys, "_is_gil_enabled", lambda: True)()
+
+
+@casos(
+    "opcoes, olhar, padrao, pedido",
+    {
+        "max-conexoes": ("--max-conexoes 7", lambda aberto: aberto.maximo, 1000, 7),
+        "prazo-identificacao": ("--prazo-identificacao 1,5", lambda aberto: aberto.prazo_identificacao, 60, 1.5),
+        "prazo-envio": ("--prazo-envio 2.5", lambda aberto: aberto.carteiro.prazo_envio, 10, 2.5),
+        "prazo-de-um-dia": ("--prazo-envio 86400", lambda aberto: aberto.carteiro.prazo_envio, 10, 86_400),
+        "senha": ("--senha-atendentes seg\x1bredo", lambda aberto: aberto.senha, None, "segredo"),
+        "departamentos": ("--departamentos 'A , b'", lambda aberto: aberto.filas.departamentos, (), ("A", "b")),
+        "devolver-a-fila": ("--devolver-a-fila", lambda aberto: aberto.filas.devolver, False, True),
+        "rastro": ("--rastro", lambda aberto: type(aberto.rastro), type(None), Rastro),
+        "trava": ("--rastro", lambda aberto: type(aberto.filas.trava), type(threading.Lock()), TravaRastreada),
+        "varios-nucleos": ("--varios-nucleos", lambda aberto: bool(aberto.nucleos._todos), ESCOLHE_NUCLEO, False),
+    },
+)
+def test_opcao_do_servidor(abre, opcoes, olhar, padrao, pedido):
+    """O servidor que se abre é o que a opção pede; sem ela, o de sempre."""
+    assert olhar(abre()) == padrao
+    assert olhar(abre(*shlex.split(opcoes))) == pedido
+
+
+def test_opcao_registro(abre, tmp_path):
+    """As conversas vão para o arquivo pedido; sem a opção, para nenhum."""
+    assert abre().filas.ouvinte is None
+    assert abre("--registro", str(tmp_path / "conversas.csv")).filas.ouvinte.caminho == str(tmp_path / "conversas.csv")
+
+
+def test_senha_no_ambiente(abre, monkeypatch):
+    """`FILA_SENHA` vale pela opção; vazia, é como se não estivesse; e a opção vence."""
+    for variavel, opcoes, senha in (("x", [], "x"), ("", [], None), ("x", ["--senha-atendentes", "y"], "y")):
+        monkeypatch.setenv("FILA_SENHA", variavel)
+        assert abre(*opcoes).senha == senha
+
+
+def test_endereco_padrao(digita):
+    """Sem opções, o servidor aceita em toda parte, na porta do relatório."""
+    digita("servidor.py")
+    opcoes = modulo.ler_opcoes()
+    assert (opcoes.host, opcoes.porta) == ("0.0.0.0", 12345)
+
+
+def test_host_em_ipv6(abre):
+    """O servidor também sobe num endereço de IPv6."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("esta máquina não tem IPv6")
+    assert abre("--host", "::1").server_address[0] == "::1"
+
+
+def test_preparar_o_processo(monkeypatch):
+    """Threads baratas, e descritores para todas as conexões e para as que se despedem."""
+    pedido = {}
+    monkeypatch.setattr(sys, "setswitchinterval", lambda segundos: pedido.update(troca=segundos))
+    monkeypatch.setattr(threading, "stack_size", lambda bytes: pedido.update(pilha=bytes))
+    monkeypatch.setattr(modulo.maquina, "permitir_descritores", lambda quantos: pedido.update(descritores=quantos))
+    modulo.preparar_o_processo(100)
+    assert pedido == {"troca": 0.1, "pilha": 2**19, "descritores": 164}
+
+
+# --- O que se diz ao subir ------------------------------------------------------------------------
+
+
+@casos(
+    "host, porta, opcao, rede, diz",
+    {
+        "padrao": ("0.0.0.0", 12345, "", "10.0.0.7", True),
+        "outra-porta": ("::", 5000, " --porta 5000", "10.0.0.7", True),
+        "so-esta-maquina": ("localhost", 12345, "", "10.0.0.7", False),
+        "so-esta-maquina-pelo-numero": ("127.0.0.1", 12345, "", "10.0.0.7", False),
+        "um-endereco": ("10.0.0.7", 5000, " --host 10.0.0.7 --porta 5000", "10.0.0.7", False),
+        "sem-rede": ("0.0.0.0", 5000, " --porta 5000", None, False),
+    },
+)
+def test_anunciar(caplog, monkeypatch, host, porta, opcao, rede, diz):
+    """O servidor diz onde aceita e o que digitar nos outros terminais e, se aceita da rede, nas outras máquinas."""
+    monkeypatch.setattr(modulo, "endereco_na_rede", lambda: rede)
+    with caplog.at_level(logging.INFO, "fila"):
+        modulo.anunciar(host, porta)
+    frases = [
+        f"Aceitando conexões em {host}, porta {porta}. Ctrl+C encerra.",
+        f"Nesta máquina, em outros terminais: python cliente.py{opcao}   python atendente.py{opcao}",
+    ]
+    if diz:
+        frases.append(f"Em outra máquina da rede: python cliente.py --host {rede}{opcao}")
+    assert [linha.getMessage() for linha in caplog.records] == frases
+
+
+@casos("rota, endereco", {"com-rota": (("127.0.0.1", 9), "127.0.0.1"), "sem-rota": (None, None)})
+def test_endereco_na_rede(monkeypatch, rota, endereco):
+    """É o da rota para fora; sem nenhuma, não há o que dizer."""
+
+    class Socket(socket.socket):
+        def connect(self, _: tuple) -> None:
+            if rota is None:
+                raise OSError(errno.ENETUNREACH, "sem rede")
+            super().connect(rota)
+
+    monkeypatch.setattr(socket, "socket", Socket)
+    assert modulo.endereco_na_rede() == endereco
+
+
+def test_o_registro_e_conferido_enquanto_se_serve():
+    """Até haver um sinal, o registro diz de tempos em tempos o que descartou."""
+
+    class Sinais(queue.SimpleQueue):
+        def get(self, timeout: float) -> int:
+            raise queue.Empty  # o tempo passou
+
+    class Registro:
+        def conferir(self) -> None:
+            sinais.put(15)
+
+    sinais = Sinais()
+    modulo.esperar_o_sinal(sinais, Registro())
+    assert sinais.qsize() == 1
+
+
+# --- O que não serve ------------------------------------------------------------------------------
+
+
+NAO_ABRE = {
+    "EADDRINUSE": "a porta 80 já está em uso. Feche o outro servidor ou escolha outra com --porta.",
+    "EACCES": "sem permissão para usar a porta 80. Escolha uma acima de 1023 com --porta.",
+    "EADDRNOTAVAIL": "o endereço casa não é desta máquina. Confira o valor de --host.",
+    "gaierror": "o nome casa não foi encontrado. Confira o valor de --host.",
+    "winerror": "a porta 80 está em uso, ou reservada. Feche o outro servidor ou escolha outra com --porta.",
+}
+
+
+@pytest.mark.parametrize(("erro", "frase"), NAO_ABRE.items(), ids=NAO_ABRE)
+def test_motivo_de_nao_abrir(abre, monkeypatch, erro, frase):
+    """O servidor que não consegue o endereço diz por quê e o que fazer, e o que já tinha aberto se fecha."""
+
+    def recusa(sock: socket.socket, endereco: tuple) -> None:
+        recusado = socket.gaierror() if erro == "gaierror" else OSError(getattr(errno, erro, errno.EACCES), "x")
+        if erro == "winerror":
+            recusado.winerror = 10013
+        raise recusado
+
+    monkeypatch.setattr(socket.socket, "bind", recusa)
+    with pytest.raises(SystemExit, match=f"^Não foi possível iniciar: {re.escape(frase)}$"):
+        abre("--host", "casa", "--porta", "80")
+
+
+@casos("nome, motivo", {"sem-pasta": ("nenhuma/x.csv", "a pasta não existe"), "uma-pasta": (".", "é uma pasta")})
+def test_registro_impossivel(abre, tmp_path, nome, motivo):
+    """O servidor que não pode registrar não sobe, e diz o motivo."""
+    caminho = str(tmp_path / nome)
+    with pytest.raises(SystemExit, match=f"^Não foi possível gravar em {re.escape(caminho)}: {motivo}.$"):
+        abre("--registro", caminho)
+
+
+DE_0, DE_1 = "--porta: use um inteiro de 0 a 65535, e não ", "--porta: use um inteiro de 1 a 65535, e não "
+MAXIMO = "--max-conexoes: use um inteiro de 1 a 1000000, e não "
+ENVIO = "--prazo-envio: use segundos, acima de zero e até um dia, e não "
+SENHA = "--senha-atendentes: a senha precisa ter ao menos um caractere que se possa digitar"
+SEM_DEPARTAMENTO = "--departamento: diga o nome de um departamento"
+NAO_SERVE = "--departamentos: o departamento {!r} não serve: use de 1 a 40 caracteres, sem : [ ] *"
+
+USOS_ERRADOS = {
+    "cliente.py --nome a[b]": "--nome: Nome inválido: use de 1 a 40 caracteres, sem colchetes.",
+    "cliente.py --porta 0": DE_1 + "'0'",
+    "cliente.py --porta 65536": DE_1 + "'65536'",
+    "cliente.py --departamento ''": SEM_DEPARTAMENTO,
+    "cliente.py --departamento ' \x00'": SEM_DEPARTAMENTO,
+    "cliente.py --desconhecida": "opção desconhecida: --desconhecida",
+    "cliente.py sobra": "opção desconhecida: sobra",
+    "cliente.py --porta": "a opção --porta precisa de um valor",
+    "cliente.py --json=sim": "a opção --json não recebe valor",
+    "servidor.py --ajuda=sim": "a opção -h/--ajuda/--help não recebe valor",
+    "servidor.py --por 1": "opção desconhecida: --por 1",
+    "servidor.py --porta 65536": DE_0 + "'65536'",
+    "servidor.py --porta abc": DE_0 + "'abc'",
+    "servidor.py --porta ٣": DE_0 + "'٣'",
+    "servidor.py --porta -1": DE_0 + "'-1'",
+    "servidor.py --max-conexoes 0": MAXIMO + "'0'",
+    "servidor.py --max-conexoes 1000001": MAXIMO + "'1000001'",
+    "servidor.py --prazo-envio -1": ENVIO + "'-1'",
+    "servidor.py --prazo-envio 0": ENVIO + "'0'",
+    "servidor.py --prazo-envio 86401": ENVIO + "'86401'",
+    "servidor.py --prazo-envio nan": ENVIO + "'nan'",
+    "servidor.py --prazo-envio 1s": ENVIO + "'1s'",
+    "servidor.py --senha-atendentes ''": SENHA,
+    "servidor.py --senha-atendentes '\x1b'": SENHA,
+    "servidor.py --senha-atendentes \udcff": SENHA,
+    "servidor.py --registro ''": "--registro: diga o nome do arquivo",
+    "servidor.py --registro": "a opção --registro precisa de um valor",
+    "servidor.py --departamentos Vendas,vENDAS": "--departamentos: há um departamento repetido",
+    "servidor.py --departamentos Vendas,,Suporte": "--departamentos: há um nome vazio na lista",
+    "servidor.py --departamentos ''": "--departamentos: há um nome vazio na lista",
+    **{f"servidor.py --departamentos {nome}": NAO_SERVE.format(nome) for nome in ("a:b", "[a", "a]", "*", "x" * 41)},
+    f"servidor.py --departamentos {','.join(f'{n:040}' for n in range(100))}": (
+        "--departamentos: a lista de departamentos não cabe numa linha de 4096 bytes"
+    ),
+}
+
+
+@pytest.mark.parametrize(("linha", "erro"), USOS_ERRADOS.items(), ids=[ascii(linha)[1:60] for linha in USOS_ERRADOS])
+def test_uso_errado(digita, capsys, linha, erro):
+    """O erro de quem digitou é dito em português, em stderr, com código 2."""
+    programa, *opcoes = shlex.split(linha)
+    digita(programa, *opcoes)
+    with pytest.raises(SystemExit) as fim:
+        modulo.ler_opcoes() if programa == "servidor.py" else terminal.analisador_de_conversa("", "").parse_args()
+    saida, erros = capsys.readouterr()
+    assert (fim.value.code, saida) == (2, "")
+    assert erros == f"{programa}: {erro}\nUse --ajuda para ver as opções.\n"
+
+
+DA_CONVERSA = "--host= --porta= --nome= --departamento= --json --sem-som", ["127.0.0.1", "12345"]
+DO_SERVIDOR = (
+    "--host= --porta= --max-conexoes= --prazo-identificacao= --prazo-envio= --senha-atendentes= --departamentos= "
+    "--devolver-a-fila --registro= --rastro --varios-nucleos",
+    ["0.0.0.0", "12345", "1000", "60", "10"],
+)
+
+
+@casos(
+    "main, opcoes, padroes",
+    {
+        "servidor.py": (modulo.main, *DO_SERVIDOR),
+        "cliente.py": (cliente.main, *DA_CONVERSA),
+        "atendente.py": (atendente.main, *DA_CONVERSA),
+    },
+)
+def test_ajuda(digita, capsys, monkeypatch, main, opcoes, padroes):
+    """A ajuda diz em português o que faz cada opção e o seu padrão, que não é a senha; e não é um erro."""
+    digita("programa.py", "--ajuda")
+    monkeypatch.setenv("FILA_SENHA", "segredo")
+    with pytest.raises(SystemExit) as fim:
+        main()
+    ajuda, erros = capsys.readouterr()
+    assert (fim.value.code, erros) == (0, "") and ajuda.startswith("uso: programa.py [opções]\n")
+    explicadas = re.findall(r"^  (--[\w-]+(?: VALOR)?)\s+\w+ \w+", ajuda, re.MULTILINE)
+    assert explicadas == opcoes.replace("=", " VALOR").replace(" --", "\n--").split("\n")
+    assert re.findall(r"\(padrão:\s+(.*?)\)", ajuda) == padroes
+    assert re.search(r"^(Servidor|Cliente|Atendente) da fila de atendimento: \w+", ajuda, re.MULTILINE)
+    assert re.search(r"^opções:\n  -h, --ajuda, --help +mostra esta ajuda\n", ajuda, re.MULTILINE)
+    assert not re.search(r"usage|error|argument|options|default|show this|choices", ajuda)
+
+
+# --- Cores e log ----------------------------------------------------------------------------------
+
+
+def test_usar_cores(monkeypatch):
+    """Só num terminal que as quer."""
+    pytest.importorskip("colorama")
+    tela, arquivo = (type("Saida", (), {"isatty": lambda _, e_tela=e_tela: e_tela})() for e_tela in (True, False))
+    for no_color, term, cores in (("", "xterm", True), ("1", "xterm", False), ("", "dumb", False)):
+        monkeypatch.setenv("NO_COLOR", no_color)
+        monkeypatch.setenv("TERM", term)
+        assert (terminal.usar_cores(tela), terminal.usar_cores(arquivo)) == (cores, False)
+
+
+def test_o_log_nao_espera():
+    """Com a saída parada, o que não cabe na fila do log é descartado."""
+    fila = queue.Queue(1)
+    for numero in range(2):
+        terminal.LogSemEspera(fila).handle(logging.LogRecord("fila", logging.INFO, "", 0, str(numero), (), None))
+    assert fila.get_nowait().getMessage() == "0" and fila.empty()
