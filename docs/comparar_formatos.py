@@ -4,23 +4,24 @@
     python docs/comparar_formatos.py --tempo     também o tempo de codificar e de ler uma mensagem
 
 Nada aqui foi escrito à mão: o diálogo é encenado nas filas de verdade, sem rede. O que Yuri diz passa
-pelo formato dele; o que ele lê é o que as filas deixaram na sua caixa de saída.
+pelo formato dele; o que ele lê é o que as filas lhe contaram.
 """
 
 import argparse
 import platform
 import sys
 import timeit
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from filas import Filas, Participante  # noqa: E402
+from atendimento.filas import Filas, Participante  # noqa: E402
 from protocolo import (  # noqa: E402
     Comando,
     Entrada,
+    Fim,
     Formato,
     Json,
     Mensagem,
@@ -29,6 +30,7 @@ from protocolo import (  # noqa: E402
     SeparadorDeLinhas,
     Texto,
     Tipo,
+    Transferencia,
 )
 
 Passo = list[tuple[str, bytes]]
@@ -41,6 +43,20 @@ FRASES = (
 )
 
 
+class Leitor(Participante):
+    """Quem guarda, já como bytes, tudo o que as filas lhe contam."""
+
+    def __init__(self, formato: Formato) -> None:
+        super().__init__()
+        self.formato = formato
+        self.lido = b""
+
+    def por_na_caixa(self, comandos: Sequence[Comando | None]) -> None:
+        self.lido += b"".join(self.formato.codificar(comando) for comando in comandos if comando)
+
+    entregar = por_na_caixa
+
+
 class Encenacao:
     """O diálogo num dos formatos, visto por Yuri: `passos` diz o mesmo nos dois, na mesma ordem."""
 
@@ -48,12 +64,9 @@ class Encenacao:
         self.filas = Filas(departamentos=("Vendas", "Suporte"))
         self.passos: list[Passo] = []
         self.programa = formato()  # o lado de Yuri; o do servidor está no participante
-        self.yuri = Participante()
-        self.yuri.formato = formato()
-        self.filas.admitir(self.yuri)
-        ana, bia, caio = (Participante() for _ in range(3))
-        for outro in (ana, bia, caio):
-            self.filas.admitir(outro)
+        self.yuri, ana, bia, caio = (Leitor(formato(nome)) for nome in ("Yuri", "Ana", "Bia", "Caio"))
+        for quem in self.yuri, ana, bia, caio:
+            self.filas.admitir(quem)
 
         self._identificar()
         self.filas.entrar(bia, Tipo.CLIENTE, "Bia", ("Vendas",))  # chegou antes: há fila
@@ -70,11 +83,11 @@ class Encenacao:
             else:
                 self.filas.repassar_chat(ana, Mensagem(quem, (texto,)))
                 self._leu()
-        self.filas.transferir(ana, "Suporte")
+        self.filas.atender(ana, Transferencia("Suporte"))
         self._leu()
         self.filas.entrar(caio, Tipo.ATENDENTE, "Caio", ("Suporte",))
         self._leu()
-        self.filas.encerrar(caio)
+        self.filas.atender(caio, Fim())
         self._leu()
 
     def _identificar(self) -> None:
@@ -92,7 +105,7 @@ class Encenacao:
         self.passos.append([("C → S", self.programa.codificar(comando))])
 
     def _leu(self) -> None:
-        dados, _ = self.filas.recolher(self.yuri)
+        dados, self.yuri.lido = self.yuri.lido, b""
         self.passos.append([("S → C", linha) for linha in dados.splitlines(keepends=True)])
 
 

@@ -9,7 +9,7 @@ movimento. Nada aqui é desenhado à mão.
 
 O enredo: Bia chega primeiro, e Yuri é o número 2 na fila. Ana atende Bia; quando Bia sai, é a vez
 de Yuri. Uma mensagem de Ana chega no meio de uma frase dele, e o que ele já tinha digitado continua
-na tela. Yuri encerra a conversa, e Ana fica à espera do próximo com uma frase também pela metade.
+na tela. Yuri encerra a conversa, e Ana espera o próximo com uma frase também pela metade.
 
 São três programas e este quarto, e nenhum sabe quando os outros terminam o que estão fazendo. Por
 isso não há um só `sleep`: cada passo espera até ver na tela o que o passo anterior deveria causar.
@@ -306,7 +306,8 @@ def _gravar_svg(arquivo: Path, descricao: str, largura: float, altura: float, pa
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {largura:g} {altura:g}" '
         f'width="{largura:g}" height="{altura:g}" font-family="{FONTE}" font-size="{CORPO}">'
     )
-    arquivo.write_text("\n".join([cabecalho, f"<title>{escape(descricao)}</title>", *partes, "</svg>", ""]), encoding="utf-8")
+    linhas = [cabecalho, f"<title>{escape(descricao)}</title>", *partes, "</svg>", ""]
+    arquivo.write_text("\n".join(linhas), encoding="utf-8")
 
 
 # --- O enredo -------------------------------------------------------------------------------------

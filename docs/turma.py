@@ -2,7 +2,7 @@
 
     python docs/turma.py                              (sobe um servidor só seu, e o encerra no fim)
     python docs/turma.py --host 192.168.0.10          (usa o servidor do professor)
-    python docs/turma.py --semente 7 --ritmo 5        (a turma de número 7, cinco vezes mais depressa)
+    python docs/turma.py --semente 7 --ritmo 5        (a turma de número 7, cinco vezes mais rápido)
 
 Cada personagem é uma thread com o seu socket, e nada mais: não há memória dividida entre eles, e o
 que um sabe do outro veio pela rede. O atendente responde ao que leu; o aluno só volta a falar depois
@@ -39,7 +39,9 @@ from pathlib import Path
 RAIZ = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(RAIZ))
 
-from filas import ENCERRADO  # noqa: E402
+from atendimento.filas import ENCERRADO  # noqa: E402
+from atendimento.terminal import Analisador, colorir, inteiro, segundos, usar_cores, valido  # noqa: E402
+from atendimento.turno import Turno  # noqa: E402
 from protocolo import (  # noqa: E402
     PORTA_PADRAO,
     Aviso,
@@ -60,8 +62,6 @@ from protocolo import (  # noqa: E402
     validar_departamentos,
 )
 from servidor import senha_valida  # noqa: E402
-from terminal import Analisador, colorir, inteiro, segundos, usar_cores, valido  # noqa: E402
-from turno import Turno  # noqa: E402
 
 LEITURA = 25.0
 """Caracteres que se leem por segundo. O que se digita depende de cada um: uns 5."""
@@ -78,7 +78,7 @@ class Falha(Exception):
 
 
 @dataclass(slots=True)
-class Acontecimento:
+class Fato:
     """O que houve com um personagem, para a thread principal."""
 
     quem: "Personagem"
@@ -99,7 +99,7 @@ class Aula:
     intervalo: float  # segundos entre a chegada de um aluno e a do seguinte, no ritmo humano
     atendentes: int  # quantos
     parar: threading.Event = field(default_factory=threading.Event)
-    contados: "queue.SimpleQueue[Acontecimento]" = field(default_factory=queue.SimpleQueue)
+    contados: "queue.SimpleQueue[Fato]" = field(default_factory=queue.SimpleQueue)
 
 
 # --- Os personagens: uma thread para cada um ------------------------------------------------------
@@ -198,7 +198,7 @@ class Personagem(threading.Thread):
             raise Falha("A aula acabou.")
 
     def contar(self, que: str, com: str = "", texto: str = "") -> None:
-        self.aula.contados.put(Acontecimento(self, que, com, texto))
+        self.aula.contados.put(Fato(self, que, com, texto))
 
     def dispensar(self) -> None:
         """Acorda, de outra thread, quem estiver parado no `recv`."""
@@ -386,16 +386,16 @@ class Contas:
         self.chegada: dict[str, float] = {}  # de quem está na fila, por ordem de chegada
         self.turno = Turno([""])  # as contas que o servidor também faz: as duas têm de concordar
         self.atendidos = Counter({atendente.nome: 0 for atendente in atendentes})  # por atendente
-        self.quantos: Counter[str] = Counter()  # de cada acontecimento
+        self.quantos: Counter[str] = Counter()  # de cada fato
         self.fase: dict[str, tuple[str, float, str]] = {}  # do atendente: o que faz, desde quando, com quem
         self.ultima: dict[str, str] = {}  # do atendente: a última fala da sua conversa
         self.ditas: dict[tuple[str, str], list[str]] = defaultdict(list)  # por (quem disse, a quem)
         self.ouvidas: dict[tuple[str, str], list[str]] = defaultdict(list)
         self.com_gente_de_fora: set[str] = set()
-        self.faltam = len(alunos)  # por ir embora
+        self.faltam = len(alunos)  # que ainda não foram embora
         self.falha = ""  # o motivo da primeira
 
-    def anotar(self, fato: Acontecimento) -> None:
+    def anotar(self, fato: Fato) -> None:
         quem, com = fato.quem.nome, fato.com
         self.quantos[fato.que] += 1
         if com and com not in self.nomes:
@@ -459,7 +459,7 @@ class Contas:
 
 
 class Quadro:
-    """A tela: num terminal, uma linha por atendente, refeita no lugar; sem ele, uma por acontecimento."""
+    """A tela: num terminal, uma linha por atendente, refeita no lugar; sem ele, uma por fato."""
 
     def __init__(self, contas: Contas) -> None:
         sys.stdout.reconfigure(errors="replace")
@@ -468,8 +468,8 @@ class Quadro:
         self.altura = 0  # linhas da tela que são do quadro
         self.proximo = 0.0  # o instante a partir do qual vale a pena refazê-lo
 
-    def mostrar(self, fato: Acontecimento) -> None:
-        """Um acontecimento, se não há onde refazer o quadro."""
+    def mostrar(self, fato: Fato) -> None:
+        """Um fato, se não há onde refazer o quadro."""
         if not self.no_lugar and fato.que in FRASES:
             frase = FRASES[fato.que].format(quem=fato.quem.nome, com=fato.com, texto=fato.texto)
             print(f"{relogio(fato.quando - self.contas.comeco):>5}  {frase}", flush=True)
@@ -490,10 +490,10 @@ class Quadro:
     def _linhas(self, agora: float) -> Iterator[tuple[str, str | None]]:
         """Os textos e as cores."""
         contas = self.contas
-        por_chegar = len(contas.alunos) - contas.quantos["chegou"]
+        a_caminho = len(contas.alunos) - contas.quantos["chegou"]
         yield "", None
         yield (
-            f"  {relogio(agora - contas.comeco):>5}    por chegar {por_chegar:<4} na fila {len(contas.chegada):<4} "
+            f"  {relogio(agora - contas.comeco):>5}    a caminho {a_caminho:<4} na fila {len(contas.chegada):<4} "
             f"atendidos {contas.quantos['atendido']:<4} desistências {contas.quantos['desistiu']}"
         ), "ciano"
         fila = "   ".join(f"{nome.split()[0]} {relogio(agora - desde)}" for nome, desde in contas.chegada.items())
@@ -505,7 +505,7 @@ class Quadro:
             faz, cor = {
                 "atende": (f"●  {cliente:<22.22} {contas.ultima.get(atendente.nome, '')}", "verde"),
                 "pausa": ("‖  em pausa", "amarelo"),
-                "livre": ("○  à espera de um cliente", None),
+                "livre": ("○  esperando um cliente", None),
             }.get(fase, ("", None))
             yield f"  {atendente.nome:<{largo}}  {relogio(agora - desde):>5}  {faz}", cor
 
@@ -534,7 +534,7 @@ def servidor_proprio(departamentos: Sequence[str] | None, senha: str | None) -> 
     comando = [sys.executable, str(RAIZ / "servidor.py"), "--host", "127.0.0.1", "--porta", "0"]
     if departamentos:
         comando += ["--departamentos", ",".join(departamentos)]
-    # O Ctrl+C do terminal é para a turma: o servidor, noutro grupo, só acaba depois dela.
+    # O Ctrl+C do terminal é para a turma: o servidor, em outro grupo, só acaba depois dela.
     a_parte = {"start_new_session": True, "creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
     ambiente = os.environ | {"FILA_SENHA": senha or ""}
     with subprocess.Popen(comando, env=ambiente, stdout=subprocess.PIPE, **a_parte) as processo:
@@ -542,7 +542,7 @@ def servidor_proprio(departamentos: Sequence[str] | None, senha: str | None) -> 
             anuncio = next((achado for linha in processo.stdout if (achado := ANUNCIO.search(linha))), None)
             if anuncio is None:
                 raise Falha("O servidor da turma não subiu.")
-            # O log tem de ser lido por alguém, ou o cano enche.
+            # O log tem de ser lido por alguém, ou o pipe enche.
             threading.Thread(target=deque, args=(processo.stdout, 0), name="log", daemon=True).start()
             yield "127.0.0.1", int(anuncio[1])
         finally:
@@ -597,7 +597,7 @@ def main() -> int:
     analisador.opcao("--porta", None, f"porta do servidor (padrão, com --host: {PORTA_PADRAO})", inteiro(1, 65535))
     analisador.opcao("--alunos", 12, "quantos clientes; com 0, quem pergunta é a sala, até o Ctrl+C", inteiro(0, 500))
     analisador.opcao("--atendentes", 3, "quantos atendentes; com 0, quem atende é a sala", inteiro(0, 100))
-    analisador.opcao("--ritmo", 1, "quantas vezes mais depressa que gente de verdade", inteiro(1, 10_000))
+    analisador.opcao("--ritmo", 1, "quantas vezes mais rápido que gente de verdade", inteiro(1, 10_000))
     analisador.opcao("--intervalo", 5.0, "segundos entre uma chegada e a seguinte, no ritmo 1", segundos)
     analisador.opcao("--semente", None, "a mesma semente dá a mesma turma; sem ela, uma qualquer", inteiro(0, 10**9))
     ajuda = "os do servidor que a turma sobe, separados por vírgulas"

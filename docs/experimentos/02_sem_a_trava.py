@@ -4,7 +4,7 @@ import threading
 
 from experimento import certo, conferir, errado, juntas, porque, titulo, ver
 
-from filas import Fase, Filas, Participante
+from atendimento.filas import Fase, Filas, Participante
 from protocolo import Tipo
 
 titulo("Duas threads, um atendente livre, nenhuma trava")
@@ -33,17 +33,24 @@ titulo("O conserto: os dois passos numa seção crítica")
 VEZES = 500
 
 
+class Surdo(Participante):
+    """Alguém a quem os fatos se contam em vão: aqui só importa o que as filas decidem."""
+
+    def entregar(self, _: object) -> None:
+        pass
+
+
 def disputar() -> None:
     """Um atendente livre, e dois clientes que saem da mesma barreira."""
-    filas, ana, yuri, bia = Filas(), Participante(), Participante(), Participante()
-    for eu in ana, yuri, bia:
-        filas.admitir(eu)
+    filas, ana, yuri, bia = Filas(), Surdo(), Surdo(), Surdo()
+    for quem in ana, yuri, bia:
+        filas.admitir(quem)
     filas.entrar(ana, Tipo.ATENDENTE, "Ana")
     barreira = threading.Barrier(2)
 
-    def entrar(eu: Participante, nome: str) -> None:
+    def entrar(quem: Participante, nome: str) -> None:
         barreira.wait()
-        filas.entrar(eu, Tipo.CLIENTE, nome)
+        filas.entrar(quem, Tipo.CLIENTE, nome)
 
     juntas(lambda: entrar(yuri, "Yuri"), lambda: entrar(bia, "Bia"))
     fases = sorted(filas.user_states[cliente].fase.name for cliente in (yuri, bia))
@@ -54,4 +61,4 @@ def disputar() -> None:
 for _ in range(VEZES):
     disputar()
 certo(f"em {VEZES} vezes, sempre um com Ana e o outro na fila")
-print("\nNo projeto: filas.py, Filas.entrar. `with self.trava` abraça a pergunta e a resposta.")
+print("\nNo projeto: atendimento/filas.py, Filas.entrar. A trava é tomada antes da pergunta, e solta depois da resposta.")

@@ -7,6 +7,7 @@ import threading
 
 from experimento import PRAZO, certo, comecar, conferir, errado, porque, titulo, ver
 
+from atendimento.filas import Filas
 from participante import Anfitriao
 from servidor import Servidor
 
@@ -35,8 +36,8 @@ para_o_mudo.close()
 porque("""sendall para quando o buffer do outro enche: é a contrapressão do TCP, e é boa. O erro é parar
 com a trava na mão: o problema de um passa a ser o de todos.""")
 
-titulo("O conserto: debaixo da trava, só memória")
-servidor = Servidor(("127.0.0.1", 0), prazo_envio=30.0)
+titulo("O conserto: com a trava na mão, nunca se espera por um participante")
+servidor = Servidor(("127.0.0.1", 0), Filas(), prazo_envio=30.0)
 servidor.servir()
 sala = Anfitriao(servidor.server_address)
 sala.atendente("Mudo", "FILA:OK")  # daqui em diante, não lê
@@ -58,6 +59,7 @@ ver("outra thread pediu a trava", "conseguiu?  " + ("sim" if conseguiu else "nã
 conferir(conseguiu, "a trava livre")
 servidor.filas.trava.release()
 certo("com Falador parado o tempo todo, Yuri e Ana trocaram mil mensagens")
-print("\nNo projeto: filas.py, Filas.repassar_chat põe a linha na caixa; servidor.py, Servidor.despachar a envia depois.")
+print("\nNo projeto: atendimento/filas.py, Filas.repassar_chat solta a trava antes de enviar; atendimento/conexao.py,")
+print("Conexao.escoar envia só o que couber já, e Conexao.esperar_que_escoe espera pelo resto sem nada na mão.")
 sala.fecha_participantes()
 servidor.encerrar(prazo=0.1)

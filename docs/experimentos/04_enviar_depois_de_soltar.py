@@ -1,13 +1,13 @@
-"""Enviar depois de soltar a trava, sem a caixa de saída, troca a ordem das linhas."""
+"""Enviar depois de soltar a trava troca a ordem das linhas; de mãos dadas, não."""
 
 import socket
 import threading
 
 from experimento import PRAZO, certo, conferir, errado, juntas, porque, titulo, ver
 
-from filas import Efeito, Participante
-from participante import Anfitriao
-from servidor import Servidor
+from atendimento.conexao import Conexao
+from atendimento.filas import Filas
+from protocolo import Mensagem, Tipo
 
 titulo("Decidir sob a trava, soltar, enviar")
 trava = threading.Lock()
@@ -15,16 +15,11 @@ para_ana, ana = socket.socketpair()
 soltou, passou_a_frente = threading.Event(), threading.Event()
 
 
-def ponto_de_troca() -> None:
-    """Entre soltar a trava e enviar: aqui a outra thread roda, sempre."""
-    soltou.set()
-    passou_a_frente.wait(PRAZO)
-
-
 def formar_par() -> None:
     with trava:
         linha = b"CONECTADO:Yuri\n"  # 1. decidido primeiro
-    ponto_de_troca()
+    soltou.set()
+    passou_a_frente.wait(PRAZO)  # o ponto de troca, entre soltar a trava e enviar: a outra thread roda aqui, sempre
     para_ana.sendall(linha)
 
 
@@ -43,38 +38,64 @@ ver("a ordem em que se decidiu", ["CONECTADO:Yuri", "[Yuri]: Olá!"])
 ver("a ordem em que Ana leu", lido)
 conferir(lido == ["[Yuri]: Olá!", "CONECTADO:Yuri"], "as linhas trocadas")
 errado("uma mensagem antes de a conversa começar")
-for aberto in leitor, ana, para_ana:
-    aberto.close()
 porque("""A trava ordena as decisões, e não os envios: quem soltou primeiro pode enviar por último. E
 voltar a enviar com a trava na mão é o experimento 3.""")
 
-titulo("O conserto: a caixa de saída")
-soltou.clear()
-passou_a_frente.clear()
+titulo("O conserto: de mãos dadas")
+soltou, teve_de_esperar = threading.Event(), threading.Event()
 
 
-class ServidorQueTroca(Servidor):
-    """O servidor do projeto, com o mesmo ponto de troca: o par já foi decidido, e nada foi enviado."""
+class VezVigiada:
+    """Uma `Lock` que conta quando alguém a quer e tem de esperar."""
 
-    def cumprir(self, efeito: Efeito, eu: Participante | None = None) -> None:
-        if any(marca == "MATCHMAKER" for marca, _ in efeito.registros):
-            ponto_de_troca()
-        super().cumprir(efeito, eu)
+    def __init__(self) -> None:
+        self._vez = threading.Lock()
+        self.release, self.locked = self._vez.release, self._vez.locked
+
+    def acquire(self) -> None:
+        if not self._vez.acquire(blocking=False):
+            teve_de_esperar.set()
+            self._vez.acquire()
 
 
-servidor = ServidorQueTroca(("127.0.0.1", 0))
-servidor.servir()
-sala = Anfitriao(servidor.server_address)
-yuri = sala.cliente("Yuri", "FILA:1")
-ana = sala.atendente("Ana")  # a thread de Ana forma o par, solta a trava e para no ponto de troca
-conferir(soltou.wait(PRAZO), "o par formado")
-yuri.envia("[Yuri]: Olá!")
-lido = [ana.linha(), ana.linha()]  # a thread de Ana continua parada: só pode ser a de Yuri quem enviou
+class ConexaoComPontoDeTroca(Conexao):
+    """A do projeto. Entre soltar a trava e o primeiro envio, a outra thread pode fazer o que quiser."""
+
+    def entregar(self, comandos: list) -> None:
+        if not soltou.is_set():
+            soltou.set()
+            teve_de_esperar.wait(PRAZO)
+        super().entregar(comandos)
+
+
+def ninguem_cuida(_: Conexao) -> None:
+    """O carteiro de uma conexão que nunca tem sobras."""
+
+
+filas = Filas()
+para_yuri, yuri = socket.socketpair()
+conexao_de_yuri, conexao_de_ana = Conexao(para_yuri, ninguem_cuida), ConexaoComPontoDeTroca(para_ana, ninguem_cuida)
+conexao_de_ana.vez = VezVigiada()
+for conexao in conexao_de_yuri, conexao_de_ana:
+    filas.admitir(conexao)
+filas.entrar(conexao_de_yuri, Tipo.CLIENTE, "Yuri")
+
+
+def falar_pelo_projeto() -> None:
+    soltou.wait(PRAZO)
+    filas.repassar_chat(conexao_de_yuri, Mensagem("Yuri", ["Olá!"]))  # toma a trava, e quer a vez de Ana
+
+
+juntas(lambda: filas.entrar(conexao_de_ana, Tipo.ATENDENTE, "Ana"), falar_pelo_projeto)
+ver("a outra thread quis a vez de Ana", "e teve de esperar" if teve_de_esperar.is_set() else "e a encontrou livre")
+conferir(teve_de_esperar.is_set(), "a outra thread esperando pela vez")
+lido = [leitor.readline().rstrip() for _ in range(2)]
 ver("a ordem em que Ana leu", lido)
-passou_a_frente.set()
-yuri.espera("CONECTADO:Ana")
 conferir(lido == ["CONECTADO:Yuri", "[Yuri]: Olá!"], "as linhas na ordem")
-certo("a thread de Yuri enviou as duas, na ordem da caixa: quem envia leva tudo o que há nela")
-print("\nNo projeto: filas.py, Participante.caixa e Filas.recolher; servidor.py, Servidor.despachar.")
-sala.fecha_participantes()
-servidor.encerrar()
+certo("a vez de Ana foi tomada ainda com a trava na mão: ninguém chegou a ela antes")
+porque("""Uma mão só solta a trava depois que a outra já segura a vez de quem vai receber. A outra thread
+espera com a trava na mão, e pode: quem tem a vez só envia o que o sistema aceita na hora. Aqui
+demorou porque o ponto de troca a fez demorar.""")
+print("\nNo projeto: atendimento/filas.py, Fato.contar toma a vez, e Fato.__exit__ solta a trava e envia.")
+for aberto in leitor, ana, para_ana, yuri, para_yuri:
+    aberto.close()

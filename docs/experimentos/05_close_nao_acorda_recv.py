@@ -43,7 +43,7 @@ conferir(parada or sys.platform != "linux", "a thread parada depois do close()")
 do_outro.close()  # o outro lado fecha: só assim ela acorda
 thread.join(PRAZO)
 porque("""No Linux, close() devolve ao sistema o número do descritor, mas a chamada que já está no kernel
-segura o socket e continua à espera. Pior: o número pode ser dado a outra conexão, e quem ainda o
+segura o socket e continua esperando. Pior: o número pode ser dado a outra conexão, e quem ainda o
 usa fala com ela. No macOS e no Windows close() pode acordá-la, com um erro.""")
 
 titulo("O conserto: shutdown() encerra a conexão, e a dona da thread fecha o socket")
@@ -56,5 +56,5 @@ levou = f"{(time.perf_counter() - comeco) * 1000:.1f} ms".replace(".", ",")
 conferir(not thread.is_alive(), "a thread acordar com shutdown()")
 ver("shutdown() em outra thread", f"a do recv acordou em {levou}")
 certo("o recv seguinte devolve b'', que é o fim do fluxo, e a thread acaba")
-print("\nNo projeto: servidor.py, Conexao.cortar faz o shutdown, e só o carteiro chama Conexao.fechar.")
+print("\nNo projeto: atendimento/conexao.py, Conexao.cortar faz o shutdown, e só o carteiro chama Conexao.fechar.")
 nosso.close(), do_outro.close()

@@ -1,4 +1,4 @@
-"""O comboio da GIL: as mesmas threads andam mais depressa num núcleo do que em dois."""
+"""O comboio da GIL: as mesmas threads andam mais rápido num núcleo do que em dois."""
 
 import os
 import statistics
@@ -38,4 +38,4 @@ else:
 porque("""A GIL deixa uma thread por vez executar Python, e em cada recv e cada send ela troca de dona. Num
 núcleo, quem espera por ela está parado, e a troca é barata. Em dois, a outra thread acorda de
 verdade, no outro núcleo, vê a GIL ocupada e dorme: andam em fila, cada uma acordando a seguinte.""")
-print("\nNo projeto: servidor.py, Servidor._ajustar_nucleos; a história inteira está em docs/desempenho.md.")
+print("\nNo projeto: atendimento/maquina.py, Nucleos.ajustar; a história inteira está em docs/desempenho.md.")

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 RAIZ = Path(__file__).resolve().parent.parent.parent
-sys.path[:0] = [str(RAIZ), str(RAIZ / "tests")]
+sys.path[:0] = [str(RAIZ / pasta) for pasta in ("", "docs", "tests")]
 
-from terminal import colorir, usar_cores  # noqa: E402
+from atendimento.terminal import colorir, usar_cores  # noqa: E402
 
 for saida in sys.stdout, sys.stderr:
     saida.reconfigure(errors="replace", line_buffering=True)
@@ -48,7 +48,7 @@ def conferir(visto: bool, que: str) -> None:
 
 
 def comecar(alvo: Callable[[], object]) -> threading.Thread:
-    """Roda `alvo` noutra thread, que não prende o programa: se ele desiste, ela acaba com ele."""
+    """Roda `alvo` em outra thread, que não prende o programa: se ele desiste, ela acaba com ele."""
     thread = threading.Thread(target=alvo, daemon=True)
     thread.start()
     return thread

@@ -12,7 +12,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from protocolo import Conectado, Entrada, Fim, Mensagem, Pergunta, Resposta, Texto, Tipo, comandos_do_servidor  # noqa: E402
+from protocolo import Conectado, Entrada, Fim, Mensagem, Pergunta, Resposta, Texto, Tipo  # noqa: E402
+from protocolo import comandos_do_servidor  # noqa: E402
 
 NOME = "Robô"
 RESPOSTAS = {

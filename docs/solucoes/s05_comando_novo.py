@@ -1,8 +1,8 @@
 """Solução 5: um comando novo, de ponta a ponta: `HORA:` responde `AVISO:São 14h05.`
 
-São três peças, as mesmas de qualquer comando: um tipo, a sua forma no fio e o fato que ele conta. No
-projeto, cada uma seria uma linha no lugar que lhe cabe (`protocolo.py`, a tabela `_PEDIDOS`;
-`servidor.py`, a tabela `FATOS`). Aqui são acrescentadas de fora, para o projeto ficar como está.
+São três peças, as mesmas de qualquer comando: um tipo, a sua forma no fio e o passo que ele pede. No
+projeto, cada uma seria uma linha no lugar que lhe cabe (`protocolo.py`, a tabela `_DO_PARTICIPANTE`;
+`atendimento/filas.py`, a tabela `PASSOS`). Aqui são acrescentadas de fora, para o projeto ficar como está.
 """
 
 import sys
@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 import protocolo  # noqa: E402
 import servidor  # noqa: E402
-from filas import Efeito, Filas, Participante  # noqa: E402
+from atendimento import filas  # noqa: E402
 
 
 @dataclass(slots=True)
@@ -22,19 +22,19 @@ class Hora:
     """C -> S: que horas são aí?"""
 
 
-def dizer_a_hora(filas: Filas, eu: Participante, _: Hora) -> Efeito:
-    """O fato: só diz respeito a quem perguntou, e não muda nada."""
-    return filas.responder(eu, protocolo.Aviso(time.strftime("São %Hh%M.")))
+def dizer_a_hora(_filas: filas.Filas, fato: filas.Fato, quem: filas.Participante, _hora: Hora) -> None:
+    """O passo: só diz respeito a quem perguntou, e não muda nada. Exige a trava."""
+    fato.contar(quem, protocolo.Aviso(time.strftime("São %Hh%M.")))
 
 
-FORMAS_NO_FIO = protocolo.Texto._PEDIDOS | {"HORA:": Hora}
-FATOS = servidor.FATOS | {Hora: dizer_a_hora}
+FORMAS_NO_FIO = protocolo.Texto._DO_PARTICIPANTE | {"HORA": (Hora, None)}
+PASSOS = {onde: passos | {Hora: dizer_a_hora} for onde, passos in filas.PASSOS.items()}
 
 
 def instalar() -> None:
     """Acrescenta o comando ao projeto em memória."""
-    protocolo.Texto._PEDIDOS = FORMAS_NO_FIO
-    servidor.FATOS = FATOS
+    protocolo.Texto._DO_PARTICIPANTE = FORMAS_NO_FIO
+    filas.PASSOS = PASSOS
 
 
 if __name__ == "__main__":

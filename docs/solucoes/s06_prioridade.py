@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from filas import Efeito, Filas, Participante  # noqa: E402
+from atendimento.filas import Fato, Filas, Participante  # noqa: E402
 
 
 class FilasComPrioridade(Filas):
@@ -21,9 +21,9 @@ class FilasComPrioridade(Filas):
         super().__init__(*args, **opcoes)
         self.prioritario = prioritario
 
-    def _enfileirar(self, efeito: Efeito, *chegaram: Participante, na_frente: bool = False) -> None:
+    def _enfileirar(self, fato: Fato, *chegaram: Participante, na_frente: bool = False) -> None:
         """Exige a trava."""
-        super()._enfileirar(efeito, *chegaram, na_frente=na_frente)
+        super()._enfileirar(fato, *chegaram, na_frente=na_frente)
         # Depois de formar os pares que houver: quem já foi atendido não está na fila.
         antes = self.fila_clientes.copy()
         self.fila_clientes.sort(key=lambda cliente: not self.prioritario(cliente))

@@ -1,11 +1,11 @@
 """Solução 7: no máximo tantas mensagens por segundo, com um balde de fichas.
 
 O balde enche devagar e esvazia aos saltos: quem ficou calado pode dizer várias coisas de uma vez, mas
-ninguém fala depressa para sempre. O relógio vem de fora: o teste o adianta, em vez de esperar.
+ninguém fala rápido para sempre. O relógio vem de fora: o teste o adianta, em vez de esperar.
 
-Para usá-la num servidor, antes de `servir()`:
+Para usá-la num servidor:
 
-    servidor.filas = FilasComLimite(balde=lambda: Balde(3, 1.0), cumprir=servidor.cumprir)
+    Servidor(("0.0.0.0", 12345), FilasComLimite(balde=lambda: Balde(3, 1.0)))
 """
 
 import sys
@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from filas import Efeito, Filas, Participante  # noqa: E402
+from atendimento.filas import Filas, Participante  # noqa: E402
 from protocolo import Aviso, Mensagem  # noqa: E402
 
 
@@ -37,28 +37,21 @@ class Balde:
 
 
 class FilasComLimite(Filas):
-    """Cada participante tem o seu balde; a mensagem que não cabe é recusada com um aviso, e não atrasada.
+    """Cada participante tem o seu balde; a mensagem que não cabe é recusada com um aviso, e não atrasada."""
 
-    `cumprir(efeito, eu)` entrega o aviso: é a de `Servidor`. Quando só uma parte cabe, são dois os que
-    têm linhas a receber, e quem chama `repassar_chat` só entrega a um: o outro ficaria à espera de que
-    alguém, um dia, lhe dissesse mais alguma coisa.
-    """
-
-    def __init__(
-        self, *args, balde: Callable[[], Balde], cumprir: Callable[[Efeito, Participante], None], **opcoes
-    ) -> None:
+    def __init__(self, *args, balde: Callable[[], Balde], **opcoes) -> None:
         super().__init__(*args, **opcoes)
-        self.novo_balde, self.cumprir = balde, cumprir
+        self.novo_balde = balde
         self.baldes: dict[Participante, Balde] = {}  # só a thread de cada um mexe no seu
 
-    def repassar_chat(self, eu: Participante, mensagem: Mensagem) -> Participante | None:
-        cabem = self.baldes.setdefault(eu, self.novo_balde()).tirar(len(mensagem.textos))
-        destino = super().repassar_chat(eu, Mensagem(mensagem.nome, mensagem.textos[:cabem])) if cabem else None
+    def repassar_chat(self, quem: Participante, mensagem: Mensagem) -> Participante | None:
+        cabem = self.baldes.setdefault(quem, self.novo_balde()).tirar(len(mensagem.textos))
+        destino = super().repassar_chat(quem, Mensagem(mensagem.nome, mensagem.textos[:cabem])) if cabem else quem
         if cabem < len(mensagem.textos):
-            # `eu` vai junto: na sua própria thread ele pode bloquear, e quem não lê os avisos para de falar.
-            self.cumprir(self.responder(eu, Aviso("Devagar: a mensagem não foi enviada.")), eu)
+            self.responder(quem, Aviso("Devagar: a mensagem não foi enviada."))
+        # Quem chama espera por um só. Pelo par, se algo lhe foi; senão, por quem não lê os avisos: ele para de falar.
         return destino
 
-    def sair(self, eu: Participante) -> Efeito:
-        self.baldes.pop(eu, None)  # sem isto, a memória cresceria a cada conexão
-        return super().sair(eu)
+    def sair(self, quem: Participante) -> None:
+        self.baldes.pop(quem, None)  # sem isto, a memória cresceria a cada conexão
+        super().sair(quem)

@@ -3,7 +3,7 @@
     python docs/solucoes/s08_proxy.py 12346 12345      (quem se conectar à 12346 fala com a 12345)
 
 Uma bomba para cada sentido, cada uma numa thread. O fim do fluxo também tem de passar: quem só
-repassasse bytes deixaria o outro lado à espera para sempre.
+repassasse bytes deixaria o outro lado esperando para sempre.
 """
 
 import contextlib

@@ -7,30 +7,52 @@ O que muda é quem espera. Com uma thread por conexão, cada uma espera no seu `
 espera por todos em `select`, e nenhuma operação pode bloquear. O que era a vida de uma conexão, uma
 função que se lê de cima a baixo, vira um estado guardado entre um evento e outro (`passo`).
 
+As filas entregam o que contam ao participante, e entregar aqui é só pôr na caixa: quem envia é o laço,
+quando o socket aceita. Com uma thread só, a trava e as vezes estão sempre livres.
+
 Ficou de fora: prazos, senha, os outros pedidos, despedida, contrapressão. Acrescente um e compare com o do projeto.
 """
 
-import contextlib
 import selectors
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from filas import LONGA_DEMAIS, Efeito, Filas, Participante  # noqa: E402
-from protocolo import Fim, LinhaLonga, Mensagem, Pergunta, SeparadorDeLinhas, Tipo, validar_nome  # noqa: E402
+from atendimento.filas import FIM_DE_FLUXO, LONGA_DEMAIS, Filas, Participante  # noqa: E402
+from protocolo import (  # noqa: E402
+    Comando,
+    Fim,
+    LinhaLonga,
+    Mensagem,
+    Pergunta,
+    SeparadorDeLinhas,
+    Texto,
+    Tipo,
+    validar_nome,
+)
 
 
 class Conexao(Participante):
     def __init__(self, sock: socket.socket) -> None:
         super().__init__()
         self.sock = sock
+        self.formato = Texto()
         self.separador = SeparadorDeLinhas()
-        self.na_mao = b""  # recolhido da caixa e ainda não enviado
-        self.acabou = False  # depois do que está na mão, o fim do fluxo
+        self.caixa = b""  # o que ainda não foi enviado
+        self.acabou = False  # depois do que está na caixa, o fim do fluxo
         self.passo: Callable[[str | None], None] | None = None  # o que fazer com a próxima linha da identificação
+
+    def por_na_caixa(self, comandos: Sequence[Comando | None]) -> None:
+        for comando in comandos:
+            if comando is FIM_DE_FLUXO:
+                self.acabou = True
+            else:
+                self.caixa += self.formato.codificar(comando)
+
+    entregar = por_na_caixa
 
 
 class Servidor:
@@ -72,82 +94,80 @@ class Servidor:
         except OSError:  # desistiu entre o aviso do select e agora: um erro aqui pararia o servidor inteiro
             return
         sock.setblocking(False)
-        eu = Conexao(sock)
-        eu.passo = lambda linha: self.ouvir_o_tipo(eu, linha)
-        self.conexoes.add(eu)
-        self.seletor.register(sock, selectors.EVENT_READ, lambda eventos: self.acontecer(eu, eventos))
-        self.filas.admitir(eu)
+        quem = Conexao(sock)
+        quem.passo = lambda linha: self.ouvir_o_tipo(quem, linha)
+        self.conexoes.add(quem)
+        self.seletor.register(sock, selectors.EVENT_READ, lambda eventos: self.acontecer(quem, eventos))
+        self.filas.admitir(quem)
 
-    def acontecer(self, eu: Conexao, eventos: int) -> None:
+    def acontecer(self, quem: Conexao, eventos: int) -> None:
+        if quem not in self.conexoes:  # um evento anterior da mesma volta do laço a fechou
+            return
         try:
             if eventos & selectors.EVENT_READ:
-                dados = eu.sock.recv(65536)
+                dados = quem.sock.recv(65536)
                 if not dados:
                     raise ConnectionError
-                self.ler(eu, eu.separador.alimentar(dados))
+                self.ler(quem, quem.separador.alimentar(dados))
             if eventos & selectors.EVENT_WRITE:
-                eu.na_mao = eu.na_mao[eu.sock.send(eu.na_mao) :]
+                quem.caixa = quem.caixa[quem.sock.send(quem.caixa) :]
         except OSError:
-            self.fechar(eu)
+            self.fechar(quem)
 
-    def ler(self, eu: Conexao, linhas: list[str | None]) -> None:
-        while linhas and eu.passo:
-            eu.passo(linhas.pop(0))
-        for comando in eu.formato.ler_participante(linhas):
+    def ler(self, quem: Conexao, linhas: list[str | None]) -> None:
+        while linhas and quem.passo:
+            quem.passo(linhas.pop(0))
+        for comando in quem.formato.ler_participante(linhas):
             match comando:
                 case Mensagem():
-                    self.filas.repassar_chat(eu, comando)
+                    self.filas.repassar_chat(quem, comando)
                 case Fim():
-                    self.filas.encerrar(eu)
+                    self.filas.atender(quem, comando)
                 case LinhaLonga():
-                    self.filas.responder(eu, LONGA_DEMAIS)
+                    self.filas.responder(quem, LONGA_DEMAIS)
 
     # A identificação, um passo por linha.
 
-    def ouvir_o_tipo(self, eu: Conexao, linha: str | None) -> None:
+    def ouvir_o_tipo(self, quem: Conexao, linha: str | None) -> None:
         try:
-            tipo = eu.formato.ler_entrada(linha).tipo
+            tipo = quem.formato.ler_entrada(linha).tipo
         except ValueError as erro:
-            self.recusar(eu, erro)
+            self.recusar(quem, erro)
         else:
-            self.filas.responder(eu, Pergunta("nome"))
-            eu.passo = lambda linha: self.ouvir_o_nome(eu, tipo, linha)
+            self.filas.responder(quem, Pergunta("nome"))
+            quem.passo = lambda linha: self.ouvir_o_nome(quem, tipo, linha)
 
-    def ouvir_o_nome(self, eu: Conexao, tipo: Tipo, linha: str | None) -> None:
+    def ouvir_o_nome(self, quem: Conexao, tipo: Tipo, linha: str | None) -> None:
         try:
             nome = validar_nome(linha or "")
         except ValueError as erro:
-            self.recusar(eu, erro)
+            self.recusar(quem, erro)
         else:
-            eu.passo = None
-            self.filas.entrar(eu, tipo, nome)
+            quem.passo, quem.formato = None, Texto(nome)
+            self.filas.entrar(quem, tipo, nome)
 
-    def recusar(self, eu: Conexao, erro: ValueError) -> None:
-        eu.passo = lambda linha: None  # o que ele ainda disser não interessa
-        self.filas.recusar(eu, Fim(str(erro)))
+    def recusar(self, quem: Conexao, erro: ValueError) -> None:
+        quem.passo = lambda linha: None  # o que ele ainda disser não interessa
+        self.filas.recusar(quem, Fim(str(erro)))
 
     # O que sai.
 
     def atualizar_interesses(self) -> None:
-        """Recolhe as caixas; só se espera poder escrever a quem há o que escrever."""
+        """Só se espera poder escrever a quem há o que escrever; fecha quem já leu tudo e acabou."""
         if self.filas.posicoes_mudaram:
             self.filas.publicar_posicoes()
-        for eu in list(self.conexoes):
-            if eu.caixa or eu.retirado:
-                linhas, eu.acabou = self.filas.recolher(eu)
-                eu.na_mao += linhas
-            if eu.acabou and not eu.na_mao:
-                self.fechar(eu)
+        for quem in list(self.conexoes):
+            if quem.acabou and not quem.caixa:
+                self.fechar(quem)
             else:
-                interesse = selectors.EVENT_READ | (selectors.EVENT_WRITE if eu.na_mao else 0)
-                self.seletor.modify(eu.sock, interesse, self.seletor.get_key(eu.sock).data)
+                interesse = selectors.EVENT_READ | (selectors.EVENT_WRITE if quem.caixa else 0)
+                self.seletor.modify(quem.sock, interesse, self.seletor.get_key(quem.sock).data)
 
-    def fechar(self, eu: Conexao) -> Efeito:
-        self.conexoes.discard(eu)
-        with contextlib.suppress(KeyError):
-            self.seletor.unregister(eu.sock)
-        eu.sock.close()
-        return self.filas.sair(eu)
+    def fechar(self, quem: Conexao) -> None:
+        self.conexoes.discard(quem)
+        self.seletor.unregister(quem.sock)
+        quem.sock.close()
+        self.filas.sair(quem)
 
 
 if __name__ == "__main__":

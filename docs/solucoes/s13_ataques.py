@@ -28,7 +28,7 @@ def linha_sem_fim(endereco: tuple[str, int]) -> None:
 
 
 def mudo(endereco: tuple[str, int]) -> None:
-    """Pede respostas e nunca as lê: só a sua thread para, no envio a si mesmo, e é cortado no prazo."""
+    """Pede respostas e nunca as lê: só a sua thread espera que ele leia, e ele é cortado no prazo."""
     with conexao(endereco, "ATENDENTE", "Mudo") as sock:
         sock.settimeout(0.3)
         with contextlib.suppress(TimeoutError, ConnectionError):
