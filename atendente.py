@@ -1,12 +1,13 @@
 """O programa do atendente: fica disponível e conversa com um cliente depois do outro.
 
-É o `cliente.py` com o que nele é diferente: no fim de uma conversa o cliente sai, e o atendente volta para a fila.
+É o `cliente.py` com o que nele é diferente: no fim de uma conversa o cliente sai, e o atendente, quando já o leu, diz
+que está pronto para a próxima.
 """
 
 import sys
 
 import cliente
-from protocolo import Comando, Fim, Tipo
+from protocolo import Comando, Fim, Mensagem, Pronto, Tipo
 
 
 class Atendente(cliente.Cliente):
@@ -15,24 +16,44 @@ class Atendente(cliente.Cliente):
     tipo = Tipo.ATENDENTE
     descricao = "Atendente da fila de atendimento: conversa com um cliente depois do outro."
     ajuda_do_departamento = "o departamento atendido, vários separados por vírgulas, ou * para todos"
-    pergunta_do_nome = "Digite seu nome de atendente: "
     ja_entrou = "Você está online e aguardando clientes."
 
-    def mostrar_fila(self, posicao: int | None) -> None:
-        self.tela.mostrar("(Aguardando clientes...)", "amarelo")
+    entre_conversas = False  # uma acabou, e ainda não dissemos que pode vir a próxima
 
-    def acabou(self, mensagem: str) -> bool:
-        linhas = [f"*** {mensagem} ***"]
-        if self.tela.em_conversa:
-            linhas.append("*** Chat encerrado. ***")
-        self.tela.conversa(em_curso=False)
-        self.tela.mostrar("\n".join(linhas), "verde")
+    def entrar(self) -> bool:
+        entrou = super().entrar()
+        if entrou:
+            self.enviar(Pronto())  # daqui em diante, só se é chamado depois de o dizer de novo
+        return entrou
+
+    # A thread de leitura.
+
+    def contar_fila(self, posicao: int | None) -> None:
+        self.tela.dizer("(Aguardando clientes...)", "amarelo")
+
+    def contar_conexao(self, nome: str) -> None:
+        self.entre_conversas = False
+        super().contar_conexao(nome)
+
+    def contar_fim(self, mensagem: str) -> bool:
+        self.tela.dizer(f"*** {mensagem} ***", "verde")
+        if self.tela.par:
+            self.tela.dizer("*** Chat encerrado. ***", "verde")
+            self.entre_conversas = True
+            self.tela.acabou(tudo=False)
         return False
+
+    # A thread principal.
 
     def interpretar(self, linha: str) -> Comando | None:
         comando = super().interpretar(linha)
-        if isinstance(comando, Fim) and self.tela.interativa and not self.tela.em_conversa:
-            # O servidor entenderia que o atendente quer deixar a fila.
+        if self.entre_conversas and (not linha.strip() or isinstance(comando, Mensagem)):
+            # O que se escreveu era para quem já saiu: este Enter só chama o próximo.
+            self.entre_conversas = False
+            if linha.strip():
+                self.tela.mostrar("(Chamando o próximo; o que você escreveu não foi enviado: ↑ o traz.)", "amarelo")
+            return Pronto()
+        if isinstance(comando, Fim) and self.tela.ha_pessoa and not self.tela.par:
             self.tela.mostrar("(Nenhuma conversa para encerrar; /sair fecha o programa.)", "amarelo")
             return None
         return comando

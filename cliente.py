@@ -1,18 +1,26 @@
 """O programa do cliente: entra na fila, espera a sua vez e conversa com um atendente.
 
 São duas threads, porque são duas as coisas que bloqueiam: a de leitura (`ouvir_servidor`) fica parada no `recv`,
-esperando o servidor; a principal (`conversar`), no teclado, esperando a pessoa.
+esperando o servidor; a principal (`conversar`), no teclado, esperando a pessoa. Só a principal envia.
 """
 
 import argparse
+import contextlib
+import errno
 import itertools
 import socket
 import sys
 import threading
+from collections.abc import Iterator
 
+from atendimento.comandos import Comandos
+from atendimento.perguntas import Perguntas
 from atendimento.tela import Tela
 from atendimento.terminal import analisador_de_conversa
 from protocolo import (
+    MAXIMO_DA_LINHA,
+    PRAZO_ESGOTADO,
+    SENHA_INCORRETA,
     Aviso,
     Comando,
     Conectado,
@@ -25,7 +33,7 @@ from protocolo import (
     Resposta,
     Texto,
     Tipo,
-    comandos_do_servidor,
+    lotes_do_servidor,
 )
 
 
@@ -35,117 +43,208 @@ class Cliente:
     tipo = Tipo.CLIENTE
     descricao = "Cliente da fila de atendimento: espera a vez e conversa com um atendente."
     ajuda_do_departamento = "o departamento procurado; sem ele, o programa pergunta"
-    pergunta_do_nome = "Digite seu nome: "
     ja_entrou = "Procurando um atendente..."
 
-    def __init__(self, sock: socket.socket, tela: Tela, opcoes: argparse.Namespace) -> None:
-        self.sock = sock
+    PRIMEIRA_RESPOSTA_EM = 10
+    """Segundos. Um servidor da fila responde na hora: quem passa disso é outra coisa."""
+
+    ENTRADA = 64 * 1024
+    """Bytes que esperam no nosso socket. Poucos, para que a contrapressão chegue logo a quem inunda."""
+
+    SENHAS = 3
+    """Quantas vezes se pergunta a senha."""
+
+    DESPEDIDA = 0.8
+    """Segundos que se espera, ao sair, que o servidor feche o seu lado: o que enviamos já terá chegado."""
+
+    def __init__(self, tela: Tela, opcoes: argparse.Namespace) -> None:
         self.tela = tela
         self.opcoes = opcoes
         self.formato = Json() if opcoes.json else Texto()
-        self.comandos = comandos_do_servidor(sock.recv, self.formato)  # cada `next` bloqueia até haver um
-        self.nome = ""
-
-    def enviar(self, comando: Comando) -> None:
-        self.sock.sendall(self.formato.codificar(comando))
-
-    def identificar(self) -> bool:
-        """Diz o tipo e responde ao que o servidor pergunta, até estar na fila; `False` se fomos recusados."""
-        self.enviar(Entrada(self.tipo, self.opcoes.departamento))
-        for comando in self.comandos:
-            match comando:
-                case Pergunta(campo, opcoes):
-                    self.enviar(Resposta(campo, self.responder(campo, opcoes)))
-                case Fim(motivo):
-                    self.tela.mostrar(f"*** {motivo} ***", "vermelho")
-                    return False
-                case _ if self.nome:
-                    self.comandos = itertools.chain([comando], self.comandos)  # já é da conversa
-                    return True
-        self.tela.mostrar("*** Desconectado do servidor. ***", "vermelho")
-        return False
-
-    def responder(self, campo: str, opcoes: tuple[str, ...]) -> str:
-        """O que a pessoa responde a uma pergunta do servidor; o que já veio nas opções não se pergunta."""
-        if campo == "senha":
-            return self.tela.perguntar_senha("Senha dos atendentes: ")
-        if campo == "departamento":
-            return self.tela.perguntar_departamento(opcoes, varios=self.tipo is Tipo.ATENDENTE)
-        self.nome = self.opcoes.nome or self.tela.perguntar_nome(self.pergunta_do_nome)
-        return self.nome
-
-    # A thread de leitura.
-
-    def ouvir_servidor(self) -> None:
-        """Mostra tudo o que o servidor diz, até o fim da conversa ou da conexão."""
-        tela = self.tela
-        try:
-            for comando in self.comandos:
-                match comando:
-                    case Fila(posicao):
-                        self.mostrar_fila(posicao)
-                    case Conectado(nome):
-                        tela.conversa(em_curso=True)
-                        tela.mostrar(f"*** Conexão estabelecida! Você está falando com {nome}. ***", "verde", tocar=True)
-                    case Mensagem(nome, textos):
-                        tela.mostrar("\n".join(f"[{nome}]: {texto}" for texto in textos))
-                    case Aviso(mensagem):
-                        tela.mostrar(f"({mensagem})", "amarelo")
-                    case Fim(mensagem):
-                        if self.acabou(mensagem):
-                            return
-            if not tela.saindo:
-                tela.mostrar("*** Desconectado do servidor. ***", "vermelho")
-        except OSError:
-            tela.mostrar("*** A conexão com o servidor caiu. ***", "vermelho")
-        finally:
-            tela.encerrar()
-
-    def mostrar_fila(self, posicao: int | None) -> None:
-        """Mostra a posição; só o atendente tem a fila sem número."""
-        if posicao is None:
-            return
-        self.tela.mostrar(f"(Você é o número {posicao} na fila. Por favor, aguarde...)", "amarelo")
-
-    def acabou(self, mensagem: str) -> bool:
-        """Mostra o fim da conversa; diz se com ela acaba também o programa."""
-        self.tela.mostrar(f"*** {mensagem} ***\n*** Sessão encerrada. ***", "verde")
-        return True
+        self.perguntas = Perguntas(tela, self.tipo, opcoes.nome)
+        self.saindo = False
 
     # A thread principal.
 
     def conversar(self) -> None:
         """Envia o que a pessoa digita, até ela sair ou a conversa acabar."""
+        self.comandos = Comandos(self.tela, self.tipo, self.nome, self.perguntas.departamentos)
+        self.tela.recusa = self.recusa
         leitura = threading.Thread(target=self.ouvir_servidor, name="leitura", daemon=True)
         leitura.start()
-        try:
-            while (linha := self.tela.ler()) is not None:
+        with contextlib.suppress(EOFError):
+            while True:
+                linha = self.tela.ler()  # bloqueia
                 if comando := self.interpretar(linha):
                     self.enviar(comando)
-            self.tela.sair()
-            # Só o nosso lado do fluxo acaba aqui: o que já foi enviado chega, e o que falta ler, também.
+        self.saindo = self.tela.ha_pessoa  # antes que o servidor responda ao fim
+        # Só o nosso lado do fluxo acaba aqui: o que já foi enviado chega antes do fim.
+        with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass  # a conexão caiu, e a thread de leitura já o disse
-        leitura.join(timeout=2)
+        leitura.join(self.DESPEDIDA if self.tela.ha_pessoa else 10)
 
     def interpretar(self, linha: str) -> Comando | None:
-        """O comando que a linha digitada manda ao servidor, se manda algum."""
-        return self.tela.interpretar(linha, self.nome)
+        """O que a linha digitada manda ao servidor, se manda algo; `EOFError` se a pessoa quer sair."""
+        return self.comandos.interpretar(linha)
+
+    def enviar(self, comando: Comando) -> None:
+        with contextlib.suppress(ConnectionError):  # a conexão caiu: quem lê é que o diz
+            self.sock.sendall(self.formato.codificar(comando))
+
+    def recusa(self, texto: str) -> str:
+        """Por que o que se digitou não cabe no protocolo, ou nada."""
+        sobram = max(len(self.formato.codificar(Mensagem(self.nome, [linha]))) for linha in texto.split("\n"))
+        sobram -= MAXIMO_DA_LINHA
+        if sobram <= 0:
+            return ""
+        return f"(Mensagem longa demais (máximo de {MAXIMO_DA_LINHA} bytes; sobram {sobram}); não foi enviada.)"
+
+    # A thread de leitura.
+
+    def ouvir_servidor(self) -> None:
+        """Mostra tudo o que o servidor diz, até o fim da conversa ou da conexão."""
+        try:
+            for lote in self.lotes:  # bloqueia
+                with self.tela.desenho():  # o que chegou junto aparece junto
+                    for comando in lote:
+                        if self.contar(comando):
+                            return
+            self.despedir("*** Desconectado do servidor. ***")
+        except OSError:
+            self.despedir("*** A conexão com o servidor caiu. ***")
+
+    def contar(self, comando: Comando) -> bool:
+        """Conta à pessoa o que o servidor disse; diz se é o fim do programa. Exige a trava da tela."""
+        if self.saindo:
+            return False
+        match comando:
+            case Fila(posicao):
+                self.tela.par = ""
+                self.contar_fila(posicao)
+            case Conectado(nome):
+                self.contar_conexao(nome)
+            case Mensagem(nome, textos):
+                for texto in textos:
+                    self.tela.dizer(f"[{nome}]: {texto}")
+            case Aviso(mensagem):
+                self.tela.dizer(f"({mensagem})", "amarelo")
+            case Fim(mensagem):
+                return self.contar_fim(mensagem)
+        return False
+
+    def contar_fila(self, posicao: int | None) -> None:
+        """Conta a posição; só o atendente tem a fila sem número. Exige a trava da tela."""
+        if posicao is not None:
+            self.tela.dizer(f"(Você é o número {posicao} na fila. Por favor, aguarde...)", "amarelo")
+
+    def contar_conexao(self, nome: str) -> None:
+        """Conta que a conversa começou. Exige a trava da tela."""
+        self.tela.comecou(nome)
+        self.tela.dizer(f"*** Conexão estabelecida! Você está falando com {nome}. ***", "verde", tocar=True)
+
+    def contar_fim(self, mensagem: str) -> bool:
+        """Conta que a conversa acabou; diz se com ela acaba também o programa. Exige a trava da tela."""
+        self.tela.dizer(f"*** {mensagem} ***\n*** Sessão encerrada. ***", "verde")
+        self.tela.acabou(tudo=True)
+        return True
+
+    def despedir(self, aviso: str) -> None:
+        """Não há mais o que ler do servidor."""
+        with self.tela.desenho():
+            if not self.saindo:
+                self.tela.dizer(aviso, "vermelho")
+            self.tela.acabou(tudo=True)
+
+    # Antes da conversa: a conexão e a identificação, ainda com uma thread só.
+
+    def conectar(self) -> None:
+        self.sock = socket.create_connection((self.opcoes.host, self.opcoes.porta), self.PRIMEIRA_RESPOSTA_EM)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # cada linha parte na hora
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.ENTRADA)
+        self.lotes: Iterator[list[Comando]] = lotes_do_servidor(self.sock.recv, self.formato)
+
+    def entrar(self) -> bool:
+        """Conecta e identifica-se; diz se deu certo.
+
+        Quem pensou mais que o prazo do servidor volta a se conectar, já sabendo o que responder; quem errou a senha,
+        também, para tentar outra.
+        """
+        for tentativa in itertools.count(1):
+            self.conectar()
+            self.perguntas.da_pessoa.clear()
+            fim = self.identificar()
+            if fim is None:
+                self.nome = self.perguntas.respostas["nome"]
+                return True
+            self.sock.close()
+            if fim.mensagem.startswith(PRAZO_ESGOTADO) and self.perguntas.da_pessoa:
+                continue
+            self.tela.mostrar(f"*** {fim.mensagem} ***", "vermelho")
+            outra_senha = fim.mensagem == SENHA_INCORRETA and tentativa < self.SENHAS
+            if not (outra_senha and self.perguntas.esquecer_a_senha()):
+                return False
+
+    def identificar(self) -> Fim | None:
+        """Diz o tipo e responde ao que o servidor pergunta, até estar na fila; o fim, se fomos recusados."""
+        self.enviar(Entrada(self.tipo, self.opcoes.departamento))
+        try:
+            for lote in self.lotes:
+                for lugar, comando in enumerate(lote):
+                    self.sock.settimeout(None)  # é mesmo um servidor da fila
+                    match comando:
+                        case Pergunta(campo, opcoes):
+                            self.enviar(Resposta(campo, self.perguntas.responder(campo, opcoes)))
+                        case Fim():
+                            return comando
+                        case _ if "nome" in self.perguntas.respostas:
+                            self.lotes = itertools.chain([lote[lugar:]], self.lotes)  # já é da conversa
+                            return None
+        except TimeoutError:
+            return Fim(f"Nada respondeu em {self.PRIMEIRA_RESPOSTA_EM} s: não parece ser o servidor da fila.")
+        except ConnectionError:
+            pass
+        # Se alguém pensou muito, o servidor cansou de esperar, e a resposta bateu na porta fechada.
+        return Fim(PRAZO_ESGOTADO if self.perguntas.da_pessoa else "Desconectado do servidor.")
+
+
+MOTIVOS = {
+    errno.ECONNREFUSED: "a conexão foi recusada",
+    errno.ENETUNREACH: "não há caminho até lá",
+    errno.EHOSTUNREACH: "não há caminho até lá",
+}
+
+
+def motivo(erro: OSError | UnicodeError) -> str:
+    """Por que não se conseguiu conectar."""
+    if isinstance(erro, (socket.gaierror, UnicodeError)):  # este, de um nome que nem se pode perguntar
+        return "não existe máquina com esse nome"
+    if isinstance(erro, TimeoutError):
+        return "ninguém respondeu"
+    return MOTIVOS.get(erro.errno) or str(erro.strerror or erro)
 
 
 def main(programa: type[Cliente] = Cliente) -> int:
     """O comando `python cliente.py` e, com o `Atendente`, `python atendente.py`."""
     opcoes = analisador_de_conversa(programa.descricao, programa.ajuda_do_departamento).parse_args()
-    tela = Tela(programa.tipo, som=not opcoes.sem_som)
-    with tela.erros_para_gente(), socket.create_connection((opcoes.host, opcoes.porta), timeout=10) as sock:
-        sock.settimeout(None)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # cada linha parte na hora
-        alguem = programa(sock, tela, opcoes)
-        if not alguem.identificar():
-            return 1
-        tela.mostrar(alguem.ja_entrou)
-        alguem.conversar()
+    try:
+        with Tela(som=not opcoes.sem_som) as tela:
+            try:
+                alguem = programa(tela, opcoes)
+                if not alguem.entrar():
+                    return 1
+                tela.mostrar(alguem.ja_entrou)
+                if tela.ha_pessoa:
+                    tela.mostrar("(Para ver os comandos, /ajuda.)", "amarelo")
+                alguem.conversar()
+            except KeyboardInterrupt:
+                tela.mostrar("Saindo...")
+    except EOFError:
+        pass  # a pessoa desistiu, ou a entrada acabou, antes de dizer quem é
+    except (OSError, UnicodeError) as erro:
+        onde = f"{opcoes.host}, porta {opcoes.porta}"
+        sys.exit(f"Não foi possível conectar ao servidor em {onde}: {motivo(erro)}. Verifique se ele está online.")
+    except ValueError as erro:
+        sys.exit(str(erro))
     return 0
 
 

@@ -33,6 +33,10 @@ MAXIMO_DO_FATO = 64 * 1024
 """Bytes que as mensagens de um fato podem ocupar na saída. Um `recv` cheio de linhas de um caractere viraria megabytes
 depois de cada uma ganhar o nome de quem falou; em JSON, com os escapes, pode chegar ao dobro disto."""
 
+SENHA_INCORRETA = "Senha incorreta."
+PRAZO_ESGOTADO = "Tempo de identificação esgotado"
+"""Recusas que os programas reconhecem: a primeira, inteira; da segunda, o começo."""
+
 TODOS = "*"
 """Todos os departamentos: só um atendente pode escolhê-los."""
 
@@ -201,11 +205,16 @@ class Transferencia:
 
 
 @dataclass(slots=True)
+class Pronto:
+    """C -> S: o atendente leu o fim da conversa; pode vir o próximo cliente."""
+
+
+@dataclass(slots=True)
 class LinhaLonga:
     """C -> S: no lugar de uma linha que passou do limite e foi descartada."""
 
 
-Pedido = Fim | Consulta | Pausa | Volta | Transferencia
+Pedido = Fim | Consulta | Pausa | Volta | Transferencia | Pronto
 Comando = Entrada | Pergunta | Resposta | Fila | Conectado | Mensagem | Aviso | LinhaLonga | Pedido
 
 
@@ -357,6 +366,7 @@ class Texto(Formato):
         "PAUSA": (Pausa, None),
         "VOLTA": (Volta, None),
         "TRANSFERIR": (Transferencia, "departamento"),
+        "PRONTO": (Pronto, None),
     }
     _PALAVRAS = _por_tipo(_DO_SERVIDOR | _DO_PARTICIPANTE)
 
@@ -468,6 +478,7 @@ class Json(Formato):
         "pausa": (Pausa, None),
         "volta": (Volta, None),
         "transferir": (Transferencia, "departamento"),
+        "pronto": (Pronto, None),
     }
     _PALAVRAS = _por_tipo(_DO_PARTICIPANTE | _DO_SERVIDOR)
 
@@ -601,12 +612,16 @@ def _niveis(linha: str) -> int:
     return max(itertools.accumulate(passos), default=0)
 
 
-def comandos_do_servidor(recv: Callable[[int], bytes], formato: Formato | None = None) -> Iterator[Comando]:
-    """Os comandos que chegam do servidor, um a um, até o fim do fluxo.
+def lotes_do_servidor(recv: Callable[[int], bytes], formato: Formato) -> Iterator[list[Comando]]:
+    """Os comandos que chegam do servidor, os de um `recv` juntos, até o fim do fluxo.
 
-    `recv` é o do socket: quem pede o próximo comando bloqueia nele enquanto não há uma linha inteira.
+    `recv` é o do socket: quem pede o próximo lote bloqueia nele.
     """
-    formato = formato or Texto()
     separador = SeparadorDeLinhas(formato.maximo)
-    while dados := recv(4096):
-        yield from formato.ler_servidor(separador.alimentar(dados))
+    while dados := recv(16384):
+        yield formato.ler_servidor(separador.alimentar(dados))
+
+
+def comandos_do_servidor(recv: Callable[[int], bytes], formato: Formato | None = None) -> Iterator[Comando]:
+    """Os comandos que chegam do servidor, um a um, até o fim do fluxo."""
+    return itertools.chain.from_iterable(lotes_do_servidor(recv, formato or Texto()))

@@ -39,12 +39,15 @@ from atendimento import maquina
 from atendimento.carteiro import Carteiro
 from atendimento.conexao import Conexao
 from atendimento.filas import FIM_DE_FLUXO, LONGA_DEMAIS, LOTADO, SEM_DEPARTAMENTO, Filas
+from atendimento.log import iniciar_log
 from atendimento.maquina import endereco_na_rede, motivo_de_nao_abrir
 from atendimento.rastro import Rastro, SocketRastreado, TravaRastreada
 from atendimento.registro import Registro, motivo
-from atendimento.terminal import Analisador, caminho_escrito, iniciar_log, inteiro, segundos, senha_valida, valido
+from atendimento.terminal import Analisador, caminho_escrito, inteiro, segundos, senha_valida, valido
 from protocolo import (
     PORTA_PADRAO,
+    PRAZO_ESGOTADO,
+    SENHA_INCORRETA,
     Aviso,
     Comando,
     Fim,
@@ -85,7 +88,7 @@ class Atendimento(socketserver.BaseRequestHandler):
         except EOFError:
             log.info("%s foi embora sem se identificar.", self.endereco, extra={"marca": "DISCONNECT"})
         except TimeoutError:
-            self.recusar("Tempo de identificação esgotado.")
+            self.recusar(f"{PRAZO_ESGOTADO}.")
         except ValueError as erro:
             self.recusar(str(erro))
         else:
@@ -115,7 +118,7 @@ class Atendimento(socketserver.BaseRequestHandler):
             senha = self.perguntar("senha") if entrada.senha is None else entrada.senha
             # Tempo constante: quanto demora a recusa não diz quantas letras estavam certas.
             if not hmac.compare_digest(senha.encode(), servidor.senha.encode()):
-                raise ValueError("Senha incorreta.")
+                raise ValueError(SENHA_INCORRETA)
         nome = validar_nome(self.perguntar("nome") if entrada.nome is None else entrada.nome)
         if filas.departamentos and entrada.departamento is None:
             departamentos = self.escolher(tipo, self.perguntar("departamento", filas.departamentos))
@@ -390,7 +393,7 @@ def abrir(opcoes: argparse.Namespace) -> tuple[Servidor, Registro | None]:
             um_nucleo=not opcoes.varios_nucleos,
             rastro=rastro,
         )
-    except OSError as erro:
+    except (OSError, UnicodeError) as erro:
         raise SystemExit(f"Não foi possível iniciar: {motivo_de_nao_abrir(erro, opcoes.host, opcoes.porta)}") from None
     return servidor, registro
 
@@ -405,7 +408,11 @@ def preparar_o_processo(max_conexoes: int) -> None:
 
 
 def ouvir_sinais() -> queue.SimpleQueue[int]:
-    """A fila em que cai o Ctrl+C ou o SIGTERM. O segundo sinal não espera pelo encerramento: termina já, código 1."""
+    """A fila em que cai o que manda encerrar: Ctrl+C, SIGTERM, a janela que se fecha.
+
+    O segundo sinal não espera pelo encerramento: termina já, com código 1. O que quem nos lançou mandou ignorar
+    (`nohup`) continua ignorado.
+    """
     sinais: queue.SimpleQueue[int] = queue.SimpleQueue()
     primeiro = iter([True])
 
@@ -416,8 +423,11 @@ def ouvir_sinais() -> queue.SimpleQueue[int]:
         else:
             os._exit(1)
 
-    for sinal in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(sinal, tratar)
+    for nome in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):  # o último é o Ctrl+Break do Windows
+        sinal = getattr(signal, nome, None)
+        if sinal is not None and signal.getsignal(sinal) is not signal.SIG_IGN:
+            signal.signal(sinal, tratar)
+    maquina.ao_fechar_a_janela(lambda: sinais.put(0))
     return sinais
 
 

@@ -29,7 +29,9 @@ from protocolo import (
     Fim,
     Mensagem,
     Pausa,
+    Pedido,
     Pergunta,
+    Pronto,
     Tipo,
     Transferencia,
     Volta,
@@ -84,6 +86,8 @@ class Fase(enum.Enum):
     CONVERSA = enum.auto()
     ULTIMA_CONVERSA = enum.auto()  # o atendente, que depois dela entra em pausa
     PAUSA = enum.auto()
+    INTERVALO = enum.auto()  # a conversa acabou, e o atendente que diz PRONTO ainda não o disse
+    INTERVALO_EM_PAUSA = enum.auto()  # o mesmo, e pediu pausa
 
 
 @dataclass(slots=True)
@@ -119,6 +123,7 @@ class Estado:
     conversa: Conversa | None = None  # a mesma para os dois
     guardadas: list[bytes] = field(default_factory=list)  # em UTF-8: mensagens de quem ainda espera
     posicao: int = 0  # a última que o cliente soube
+    diz_pronto: bool = False  # o atendente já o disse: entre duas conversas, espera-se que o diga de novo
     desde: float = 0.0  # quando começou a esperar, pelo relógio das filas
 
 
@@ -214,7 +219,7 @@ class Filas:
             if quem in self.user_states:
                 fato.contar(quem, comando)
 
-    def atender(self, quem: Participante, pedido: Fim | Consulta | Pausa | Volta | Transferencia) -> None:
+    def atender(self, quem: Participante, pedido: Pedido) -> None:
         """Um pedido de quem já se identificou: o que acontece está na tabela `PASSOS`."""
         with Fato(self) as fato:
             if quem in self.user_states:
@@ -237,7 +242,7 @@ class Filas:
                 self._acabar_conversa(fato, quem, estado.par, "desconectou")
 
     def desligar(self) -> list[Participante]:
-        """O servidor vai encerrar: despede-se de todos, sem enviar, e ninguém mais é admitido. Devolve os despedidos."""
+        """O servidor vai encerrar: despede-se de todos, sem enviar, e não admite mais ninguém. Devolve os despedidos."""
         with self.trava:
             self.encerrada = True
             despedidos = list(self.user_states)
@@ -283,8 +288,8 @@ class Filas:
     def _enfileirar(self, fato: "Fato", *chegaram: Participante, na_frente: bool = False) -> None:
         """Põe cada um na sua fila e forma os pares que der; só conta que espera a quem não teve par.
 
-        O atendente que queria pausa fica nela. `na_frente` vale para o cliente, que passa a ser o
-        primeiro do seu departamento e de todos. Exige a trava.
+        Da conversa, o atendente que pediu pausa vai para ela, e o que diz PRONTO espera no intervalo até dizê-lo.
+        `na_frente` vale para o cliente, que passa a ser o primeiro do seu departamento e de todos. Exige a trava.
         """
         for quem in chegaram:
             estado = self.user_states[quem]
@@ -295,7 +300,9 @@ class Filas:
                     self.posicoes_mudaram = True
                 self.fila_clientes.insert(0 if na_frente else len(self.fila_clientes), quem)
             elif fase is Fase.ULTIMA_CONVERSA:
-                self._comecar_pausa(fato, quem)
+                self._comecar_pausa(fato, quem, Fase.INTERVALO_EM_PAUSA if estado.diz_pronto else Fase.PAUSA)
+            elif fase is Fase.CONVERSA and estado.diz_pronto:
+                estado.fase = Fase.INTERVALO
             else:
                 self.online.add(quem)
                 self.fila_atendentes.append(quem)
@@ -417,16 +424,20 @@ class Filas:
     def _pausar(self, fato: "Fato", atendente: Participante, _: Pausa) -> None:
         """O atendente livre entra em pausa. Exige a trava."""
         self._tirar_da_fila(atendente)
-        self._comecar_pausa(fato, atendente)
+        self._comecar_pausa(fato, atendente, Fase.PAUSA)
+
+    def _pausar_no_intervalo(self, fato: "Fato", atendente: Participante, _: Pausa) -> None:
+        """O atendente entre duas conversas entra em pausa. Exige a trava."""
+        self._comecar_pausa(fato, atendente, Fase.INTERVALO_EM_PAUSA)
 
     def _pausar_depois(self, fato: "Fato", atendente: Participante, _: Pausa) -> None:
         """A pausa pedida numa conversa começa quando ela acabar. Exige a trava."""
         self.user_states[atendente].fase = Fase.ULTIMA_CONVERSA
         fato.contar(atendente, Aviso("Você ficará em pausa depois desta conversa."))
 
-    def _comecar_pausa(self, fato: "Fato", atendente: Participante) -> None:
-        """O atendente, que não está na fila, entra em pausa. Exige a trava."""
-        self.user_states[atendente].fase = Fase.PAUSA
+    def _comecar_pausa(self, fato: "Fato", atendente: Participante, fase: Fase) -> None:
+        """O atendente, que não está na fila, entra em pausa, numa das duas fases em que se está nela. Exige a trava."""
+        self.user_states[atendente].fase = fase
         self.online.discard(atendente)
         fato.relatar("PAUSA", f"{atendente} está em pausa.")
         fato.contar(atendente, Aviso("Você está em pausa."))
@@ -460,10 +471,23 @@ class Filas:
         fato.contar(atendente, Fim(f"Atendimento encerrado. {motivo}"))
         self._enfileirar(fato, cliente, atendente, na_frente=True)
 
+    def _so_chamar_com_pronto(self, _fato: "Fato", atendente: Participante, _: Pronto) -> None:
+        """`PRONTO:` fora do intervalo: daqui em diante, depois de cada conversa se espera por outro. Exige a trava."""
+        self.user_states[atendente].diz_pronto = True
+
+    def _chamar(self, fato: "Fato", atendente: Participante, _: Pronto) -> None:
+        """`PRONTO:` de quem leu o fim da conversa: volta para a fila, ou vai direto para outra. Exige a trava."""
+        fato.relatar("RE-QUEUE", f"{atendente} de volta à fila.")
+        self._enfileirar(fato, atendente)
+
+    def _continuar_em_pausa(self, _fato: "Fato", atendente: Participante, _: Pronto) -> None:
+        """`PRONTO:` de quem leu o fim da conversa, e está em pausa. Exige a trava."""
+        self.user_states[atendente].fase = Fase.PAUSA
+
     # O fim.
 
     def _acabar_conversa(self, fato: "Fato", quem: Participante, par: Participante, fez: str) -> None:
-        """Desfaz o par: o cliente é desconectado; o atendente volta para a fila. Exige a trava."""
+        """Desfaz o par: o cliente é desconectado, e o atendente fica livre. Exige a trava."""
         motivo = f"O {quem.tipo.value.lower()} {quem.nome} {fez}."
         self._fechar_conversa(self.user_states[par].conversa, quem.nome, par.nome, motivo)
         caiu = quem not in self.user_states
@@ -483,7 +507,8 @@ class Filas:
             fato.relatar("DISCONNECT", f"{quem} será desconectado: a conversa acabou.")
             self._retirar(fato, quem, fim)
         else:
-            if self.user_states[quem].fase is Fase.CONVERSA:
+            estado = self.user_states[quem]
+            if estado.fase is Fase.CONVERSA and not estado.diz_pronto:
                 fato.relatar("RE-QUEUE", f"{quem} de volta à fila.")
             fato.contar(quem, fim)
             self._enfileirar(fato, quem)
@@ -555,9 +580,12 @@ _SO_ATENDENTES = {
     Pausa: Aviso("Só atendentes fazem pausa."),
     Volta: Aviso("Só atendentes fazem pausa."),
     Transferencia: Aviso("Só atendentes transferem clientes."),
+    Pronto: Aviso("Só atendentes dizem que estão prontos."),
 }
 _SEM_QUEM_TRANSFERIR = Aviso("Nenhum cliente conectado para transferir.")
 _SEM_PAUSA = Aviso("Você não está em pausa.")
+_JA_EM_PAUSA = Aviso("Você já está em pausa.")
+_JA_ACABOU = Aviso("A conversa já acabou.")
 
 PASSOS = {
     (Tipo.CLIENTE, Fase.FILA): {
@@ -576,6 +604,7 @@ PASSOS = {
         Pausa: Filas._pausar,
         Volta: _SEM_PAUSA,
         Transferencia: _SEM_QUEM_TRANSFERIR,
+        Pronto: Filas._so_chamar_com_pronto,
     },
     (Tipo.ATENDENTE, Fase.CONVERSA): {
         Fim: Filas._encerrar_conversa,
@@ -583,6 +612,7 @@ PASSOS = {
         Pausa: Filas._pausar_depois,
         Volta: _SEM_PAUSA,
         Transferencia: Filas._transferir,
+        Pronto: Filas._so_chamar_com_pronto,
     },
     (Tipo.ATENDENTE, Fase.ULTIMA_CONVERSA): {
         Fim: Filas._encerrar_conversa,
@@ -590,13 +620,31 @@ PASSOS = {
         Pausa: Filas._pausar_depois,
         Volta: Filas._cancelar_pausa,
         Transferencia: Filas._transferir,
+        Pronto: Filas._so_chamar_com_pronto,
     },
     (Tipo.ATENDENTE, Fase.PAUSA): {
         Fim: Filas._sair_da_fila,
         Consulta: Filas._dizer_quem_espera,
-        Pausa: Aviso("Você já está em pausa."),
+        Pausa: _JA_EM_PAUSA,
         Volta: Filas._voltar,
         Transferencia: _SEM_QUEM_TRANSFERIR,
+        Pronto: Filas._so_chamar_com_pronto,
+    },
+    (Tipo.ATENDENTE, Fase.INTERVALO): {
+        Fim: _JA_ACABOU,
+        Consulta: Filas._dizer_quem_espera,
+        Pausa: Filas._pausar_no_intervalo,
+        Volta: _SEM_PAUSA,
+        Transferencia: _JA_ACABOU,
+        Pronto: Filas._chamar,
+    },
+    (Tipo.ATENDENTE, Fase.INTERVALO_EM_PAUSA): {
+        Fim: _JA_ACABOU,
+        Consulta: Filas._dizer_quem_espera,
+        Pausa: _JA_EM_PAUSA,
+        Volta: Filas._voltar,
+        Transferencia: _JA_ACABOU,
+        Pronto: Filas._continuar_em_pausa,
     },
 }
 """O que um pedido faz, por quem o manda e por onde ele está: um passo, ou o aviso de que não cabe."""

@@ -12,6 +12,7 @@ import select
 import socket
 import sys
 import threading
+from collections.abc import Callable
 
 log = logging.getLogger("fila")
 
@@ -113,9 +114,9 @@ def endereco_na_rede() -> str | None:
         return sock.getsockname()[0]
 
 
-def motivo_de_nao_abrir(erro: OSError, host: str, porta: int) -> str:
+def motivo_de_nao_abrir(erro: OSError | UnicodeError, host: str, porta: int) -> str:
     """O erro do sistema, em português e com o que fazer."""
-    if isinstance(erro, socket.gaierror):
+    if isinstance(erro, (socket.gaierror, UnicodeError)):  # este, de um nome que nem se pode procurar
         return f"o nome {host} não foi encontrado. Confira o valor de --host."
     if getattr(erro, "winerror", 0) == 10013:  # no Windows, a porta de outro servidor também é "sem permissão"
         return f"a porta {porta} está em uso, ou reservada. Feche o outro servidor ou escolha outra com --porta."
@@ -125,6 +126,34 @@ def motivo_de_nao_abrir(erro: OSError, host: str, porta: int) -> str:
         case errno.EACCES:
             return f"sem permissão para usar a porta {porta}. Escolha uma acima de 1023 com --porta."
     return f"o endereço {host} não é desta máquina. Confira o valor de --host."
+
+
+# --- A janela -------------------------------------------------------------------------------------
+
+FECHAMENTOS = (2, 5, 6)
+"""O que o Windows conta antes de acabar com um programa de console: fecharam a janela, a sessão ou a máquina."""
+
+
+def ao_fechar_a_janela(encerrar: Callable[[], None]) -> None:
+    """No Windows, chama `encerrar` quando a janela se fecha. Nos outros sistemas isso é um sinal, o SIGHUP."""
+    if os.name != "nt":
+        return
+    import ctypes
+
+    @ctypes.WINFUNCTYPE(ctypes.c_int, ctypes.c_uint)
+    def tratar(motivo: int) -> int:
+        if motivo not in FECHAMENTOS:
+            return 0
+        encerrar()
+        # O processo acaba assim que esta função volta: espera-se que ele acabe antes, por si. O Windows dá 5 s.
+        threading.Event().wait(10.0)
+        return 1
+
+    _tratadores.append(tratar)  # o Windows só guarda o endereço
+    ctypes.windll.kernel32.SetConsoleCtrlHandler(tratar, 1)
+
+
+_tratadores: list[object] = []
 
 
 # --- O processo -----------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ _NO_LOG = {"marca": "REGISTRO"}
 CABECALHO = b"momento,conversa,departamento,evento,de,para,texto\n"
 
 MAXIMO_NA_ESPERA = 64 * 1024 * 1024
-"""Bytes de linhas que ainda não foram gravadas. Só o alcança um disco parado: horas de conversa de uma equipe inteira."""
+"""Bytes de linhas que falta gravar. Só o alcança um disco parado: horas de conversa de uma equipe inteira."""
 
 BYTES_POR_PENDENTE = 250
 """O que um pendente ocupa além das suas linhas."""

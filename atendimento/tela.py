@@ -1,370 +1,322 @@
 """A tela de quem conversa: uma mensagem que chega enquanto a pessoa digita não se mistura com a linha dela.
 
-É o problema do "race condition no terminal" da seção 3 do relatório.
+É o problema do "race condition no terminal" da seção 3 do relatório. A linha que se digita é nossa, e não do sistema:
+quem escreve algo, seja que thread for, apaga a linha, escreve e a repõe, com a trava na mão.
 """
 
+import collections
 import contextlib
-import getpass
+import enum
 import os
-import re
-import shutil
-import signal
 import sys
 import threading
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 
-from atendimento.terminal import colorama, colorir, usar_cores
-from protocolo import (
-    TODOS,
-    Comando,
-    Consulta,
-    Fim,
-    Mensagem,
-    Pausa,
-    Tipo,
-    Transferencia,
-    Volta,
-    escolher_departamentos,
-    validar_nome,
-)
+from atendimento.linha import Linha, dobrar, largura_total
+from atendimento.teclado import Console, descritor, entrada_de
+from atendimento.teclas import DESLIGAR_COLAGEM, LIGAR_COLAGEM, Tecla, Teclas
+from atendimento.terminal import colorir, usar_cores
 
-try:
-    import readline
-except ImportError:
-    readline = None  # Windows: quem edita a linha é o console
+RECUO = "  "
+"""O que é do programa (`***`, `(...)`) só aparece na coluna 0: a continuação de uma mensagem, nunca."""
 
-PROMPT = "Sua mensagem: "
+NAO_ENVIADO = "(O que você escrevia não foi enviado. Enter chama o próximo; ↑ traz o texto de volta.)"
+ENTER_FECHA = "(A conversa acabou; o que está escrito não foi enviado. Enter fecha.)"
 
-# O que se digita, o que faz e o pedido que vai ao servidor.
-_PEDIDOS = {
-    "/fila": ("mostra como está a fila", Consulta),
-    "/encerrar": ("encerra a conversa", Fim),
-}
-_PEDIDOS_DO_ATENDENTE = {
-    "/pausa": ("deixa de receber clientes", Pausa),
-    "/volta": ("volta a receber clientes", Volta),
-    "/transferir": ("passa o cliente a outro departamento: /transferir Suporte", Transferencia),
-}
-_DA_PROPRIA_TELA = {
-    "/ajuda": "mostra estes comandos",
-    "/sair": "encerra a conversa e fecha o programa",
-    "//texto": "envia um texto que começa por /",
-}
+
+class Acabou(enum.Enum):
+    """O que a pessoa ainda não sabe que acabou."""
+
+    NADA = enum.auto()
+    CONVERSA = enum.auto()  # haverá outra
+    TUDO = enum.auto()
 
 
 class Tela:
-    """O terminal de uma conversa, usado por duas threads.
+    """O terminal de uma conversa, usado por duas threads: a principal lê, e as duas escrevem.
 
-    A thread de leitura mostra o que chega com `mostrar`; a principal passa a vida em `ler`, e o que
-    ela precisa dizer também vai por `mostrar`. Enquanto se digita, quem conhece a linha é o readline,
-    que só a thread principal pode consultar: a de leitura deixa o texto em `_pendentes` e manda um
-    sinal, que interrompe o `input()` entre duas teclas, e o tratador o escreve. Sem terminal (entrada
-    ou saída por pipe): sem prompt e sem cores, uma linha por mensagem.
+    Sem terminal (entrada ou saída por pipe, console de IDE): sem prompt e sem cores, uma linha por mensagem.
     """
 
-    def __init__(self, tipo: Tipo, som: bool = True) -> None:
-        self._pedidos = _PEDIDOS | (_PEDIDOS_DO_ATENDENTE if tipo is Tipo.ATENDENTE else {})
-        for fluxo in (sys.stdin, sys.stdout):
-            fluxo.reconfigure(errors="replace")
-        self.interativa = sys.stdin.isatty() and sys.stdout.isatty()
-        self.cores = usar_cores(sys.stdout)
-        self.som = som and self.interativa
-        self.saindo = False
-        self.em_conversa = False
-        self._conversa_acabou = threading.Event()
-        self._saiu = threading.Event()  # a thread principal já não volta a `ler`
-        self._insistindo = False
-        # A trava guarda a saída padrão e `_pendentes`. É reentrante porque um Ctrl+C pode cair entre
-        # tomá-la e o que vem depois, e a thread principal ainda tem de se despedir.
-        self._trava = threading.RLock()
-        self._digitando = False  # há, ou está para haver, um prompt na tela; só a principal o muda
-        self._pendentes: list[str] = []
-        self._escreveu = threading.Event()
-        self._prompt_visivel = False  # da thread principal: o tratador de sinal já pode escrever
-        self._ansi = os.environ.get("TERM") != "dumb" and (os.name != "nt" or colorama is not None)
-        self._por_sinal = readline is not None and hasattr(signal, "pthread_kill")
-        # O readline do GNU mostra o prompt e avisa quando o fez; a imitação do macOS nem sempre.
-        self._readline_mostra = (
-            self._por_sinal
-            and "libedit" not in (readline.__doc__ or "")
-            and hasattr(readline, "set_pre_input_hook")
-        )
-        if self._por_sinal:
-            signal.signal(signal.SIGUSR1, self._tratar_pendentes)
-        signal.signal(signal.SIGINT, self._interromper)
+    MAXIMO_SEM_PERGUNTAR = 5
+    """Linhas coladas que vão com um Enter só."""
 
-    # Para a thread de leitura.
+    def __init__(self, som: bool = True) -> None:
+        self._saida = sys.stdout
+        for fluxo in sys.stdin, sys.stdout:
+            if hasattr(fluxo, "reconfigure"):
+                fluxo.reconfigure(errors="replace")
+        self._entrada = entrada_de(sys.stdin, sys.stdout)
+        self.interativa = self._entrada.terminal
+        self.ha_pessoa = self.interativa or isinstance(self._entrada, Console)
+        self.recusa: Callable[[str], str] = lambda texto: ""  # por que um texto não pode ir, ou nada
+        self._ansi = self.interativa and os.environ.get("TERM") != "dumb"
+        self._cores = self.interativa and usar_cores(sys.stdout)
+        self._som = som and self.interativa
+        self._teclas = Teclas()
+        # Da thread principal: o que já se leu e ainda não se tratou, teclas ou, sem terminal, linhas.
+        self._a_tratar: collections.deque[str] = collections.deque()
+        self._pedaco = ""  # o começo de uma linha
+        self._fim_da_entrada = False
+        # A trava guarda a saída e tudo o que vem abaixo.
+        self._trava = threading.Lock()
+        self.par = ""  # com quem se conversa
+        self._conversou = False
+        self._acabou = Acabou.NADA
+        self._fechando = False  # o próximo Enter fecha o programa
+        self.linha = Linha()
+        self._pergunta = ""  # no lugar do prompt
+        self._oculta = False  # o que se digita não se mostra
+        self._confirmar = ""  # as muitas linhas que o próximo Enter envia
+        self._lendo = False  # há uma linha a mostrar
+        self._novas = ""  # o que falta escrever, acima da linha
+        # O que se desenhou da linha até o cursor, em colunas; nada, se ela não está na tela.
+        self._desenhado: list[int] = []
 
-    def mostrar(self, texto: str, cor: str | None = None, tocar: bool = False) -> None:
-        """Escreve `texto` numa linha sua; repõe o prompt e o que estava sendo digitado.
+    def __enter__(self) -> "Tela":
+        self._entrada.abrir()
+        if self._ansi:
+            self._escrever(LIGAR_COLAGEM)
+        return self
 
-        `tocar` chama quem está longe da tela, com o toque do terminal (BEL).
-        """
-        colorido = "\n".join(colorir(linha, cor, self.cores) for linha in texto.split("\n"))
-        with self._trava:
-            self._pendentes.append("\a" * (tocar and self.som) + colorido)
-            if not (self._digitando and self._por_sinal):
-                self._escrever_pendentes(por_cima=self._digitando)
-        # Um sinal que chega entre duas teclas pode não ser notado: repete até que seja.
-        while self._pendentes:
-            self._escreveu.clear()
-            if not self._insistindo:  # quem interrompe o `input()` também escreve; dois sinais, não
-                signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
-            self._escreveu.wait(0.05)
+    def __exit__(self, *_: object) -> None:
+        with self.desenho():
+            self._lendo = False
+            if self._ansi:
+                self._novas += DESLIGAR_COLAGEM
+        self._entrada.fechar()
 
-    def conversa(self, em_curso: bool) -> None:
-        """Anota o começo ou o fim de uma conversa."""
-        self.em_conversa = em_curso
-        if em_curso:
-            self._conversa_acabou.clear()
-        else:
-            self._conversa_acabou.set()
-
-    def encerrar(self) -> None:
-        """Não há mais o que ler do servidor: faz a thread principal voltar de `ler`, sem Enter."""
-        self._conversa_acabou.set()
-        self.saindo = True
-        if hasattr(signal, "pthread_kill"):
-            self._interromper_ate_sair()
-        elif self.interativa and not self._saiu.is_set():
-            self.mostrar("Pressione Enter para sair.")
-
-    # Para a thread principal.
+    # Escrever, de qualquer thread.
 
     @contextlib.contextmanager
-    def erros_para_gente(self) -> Iterator[None]:
-        """Troca por uma frase o traceback do que pode dar errado sem que o programa tenha errado.
-
-        Servidor fora do ar ou nome inválido: código 1. Ctrl+C, ou uma entrada que acabou antes de
-        dizer o nome, terminam em paz.
-        """
-        try:
-            yield
-        except KeyboardInterrupt:
-            print("\nSaindo...")
-        except EOFError:
-            print(end="\n" * self.interativa)
-        except OSError:
-            sys.exit("Não foi possível conectar ao servidor. Verifique se ele está online.")
-        except ValueError as erro:
-            sys.exit(str(erro))
-        finally:
-            self.sair()
-
-    def ler(self) -> str | None:
-        """Bloqueia até a pessoa digitar uma linha. `None`: ela quer sair, ou a conversa acabou.
-
-        O fim de uma entrada por pipe não corta a conversa que a própria entrada pediu: espera-se o
-        fim dela.
-        """
-        try:
-            linha = self._ler_do_terminal() if self.interativa else input()
-            if linha.strip() == "/sair":
-                return None
-            return linha
-        except EOFError:
-            if not self.interativa:
-                self._conversa_acabou.wait()
-        except KeyboardInterrupt:
-            self._saiu.set()
-            if not self.saindo:
-                self.mostrar("\nSaindo...")
-        return None
-
-    def interpretar(self, linha: str, nome: str) -> Comando | None:
-        """Transforma o que foi digitado no comando a enviar, ou `None` se não há o que enviar."""
-        comando, texto = linha.strip(), linha
-        if not comando:
-            return None
-        if comando.startswith("//"):
-            texto = comando[1:]
-        elif comando.startswith("/"):
-            return self._pedido(comando)
-        # Um texto colado pode ter várias linhas; no fio, cada uma é uma mensagem.
-        return Mensagem(nome, [parte for parte in texto.splitlines() if parte.strip()])
-
-    def _pedido(self, comando: str) -> Comando | None:
-        """O pedido que um `/comando` faz ao servidor, ou `None` se é só com a tela."""
-        palavra, _, argumento = comando.partition(" ")
-        _, pedido = self._pedidos.get(palavra, ("", None))
-        if pedido is Transferencia and argumento:
-            return Transferencia(argumento.strip())
-        if pedido is Transferencia:
-            self.mostrar("(Diga para onde: /transferir Suporte)", "amarelo")
-        elif argumento and (pedido or palavra in _DA_PROPRIA_TELA):
-            self.mostrar(f"({palavra} vai sozinho, sem mais nada na linha.)", "amarelo")
-        elif pedido:
-            return pedido()
-        elif palavra == "/ajuda":
-            ajuda = {nome: efeito for nome, (efeito, _) in self._pedidos.items()} | _DA_PROPRIA_TELA
-            self.mostrar("\n".join(f"  {nome:12} {efeito}" for nome, efeito in ajuda.items()), "ciano")
-        else:
-            self.mostrar(f"Comando desconhecido: {palavra} (veja /ajuda; // envia um texto com /).", "amarelo")
-        return None
-
-    def perguntar(self, pergunta: str) -> str:
-        """Uma pergunta de antes da conversa, quando só a thread principal escreve."""
-        return input(pergunta if self.interativa else "")
-
-    def perguntar_nome(self, pergunta: str) -> str:
-        """Pergunta até ter um nome válido."""
-        return self._perguntar_ate(pergunta, validar_nome)
-
-    def perguntar_departamento(self, opcoes: Sequence[str], varios: bool) -> str:
-        """Pergunta até ter um departamento de `opcoes`; se `varios`, valem também alguns deles, ou todos.
-
-        Vale o nome ou o número. Devolve o que responder ao servidor.
-        """
-
-        def escolher(texto: str) -> str:
-            nomes = [_na_lista(item.strip(), opcoes) for item in texto.split(",")]
-            if varios and nomes == [""]:
-                return TODOS
-            return ",".join(escolher_departamentos(",".join(nomes), opcoes, varios))
-
-        if self.interativa:
-            self.mostrar("\n".join(f"  {numero}. {nome}" for numero, nome in enumerate(opcoes, start=1)), "ciano")
-        quantos = "Departamentos (números ou nomes, com vírgulas; Enter para todos): " if varios else "Departamento (número ou nome): "
-        return self._perguntar_ate(quantos, escolher)
-
-    def _perguntar_ate(self, pergunta: str, converter: Callable[[str], str]) -> str:
-        """Pergunta até a resposta servir; por pipe, a primeira vale, ou `ValueError`."""
-        while True:
+    def desenho(self) -> Iterator[None]:
+        """Toma a trava; tudo o que se disser até soltá-la aparece de uma vez, acima da linha."""
+        with self._trava:
             try:
-                return converter(self.perguntar(pergunta))
-            except ValueError as erro:
-                if not self.interativa:
-                    raise
-                self.mostrar(str(erro), "amarelo")
+                yield
+            finally:
+                novas, self._novas = self._novas, ""
+                self._escrever(self._apagar() + novas + self._desenhar())
 
-    def perguntar_senha(self, pergunta: str) -> str:
-        """A senha: da variável FILA_SENHA, ou perguntada sem eco."""
-        if senha := os.environ.get("FILA_SENHA"):
-            return senha
-        return getpass.getpass(pergunta) if self.interativa else input()
+    def mostrar(self, texto: str, cor: str | None = None) -> None:
+        """Escreve `texto` acima da linha que se digita."""
+        with self.desenho():
+            self.dizer(texto, cor)
 
-    def sair(self) -> None:
-        """A thread principal não volta a `ler`."""
-        self.saindo = True
-        self._saiu.set()
+    def dizer(self, texto: str, cor: str | None = None, tocar: bool = False) -> None:
+        """Põe `texto` no desenho; `tocar` chama quem está longe (BEL). Exige a trava."""
+        for linha in texto.split("\n"):
+            for parte in dobrar(linha, self._tamanho()[0], RECUO) if self.interativa else [linha]:
+                self._novas += colorir(parte, cor, self._cores) + "\n"
+        if tocar and self._som:
+            self._novas += "\a"
 
-    # A linha que está sendo digitada.
+    # O que a thread de leitura sabe da conversa. Exigem a trava.
 
-    def _ler_do_terminal(self) -> str:
-        """Um `input()` em que as mensagens que chegam não estragam o que se digita.
+    def comecou(self, par: str) -> None:
+        """Daqui em diante se fala com `par`."""
+        self.par, self._conversou = par, True
 
-        O prompt é dado ao readline, que sem saber dele o apagaria com Ctrl+U ou Home.
+    def acabou(self, tudo: bool) -> None:
+        """A conversa acabou e, se `tudo`, o programa também: `ler` o conta à pessoa. Exige a trava."""
+        self.par = ""
+        if self._acabou is not Acabou.TUDO:
+            self._acabou = Acabou.TUDO if tudo else Acabou.CONVERSA
+        if self.ha_pessoa and not self.interativa:
+            self.dizer("(Enter fecha.)" if tudo else "(Enter chama o próximo.)")
+        self._entrada.acordar()
+
+    # Ler, da thread principal.
+
+    def ler(self) -> str:
+        """Bloqueia até a pessoa digitar uma linha; levanta `EOFError` se ela quer sair, ou se tudo acabou.
+
+        Uma colagem pode trazer quebras de linha. A conversa que acaba é como um Enter: sem nada escrito, a linha
+        vazia volta na hora; senão, quando a pessoa o apertar.
         """
-        self._digitando = True
+        if not self.interativa:
+            return self._ler_linha()
+        self._entrada.atenta(True)
         try:
-            with self._trava:
-                if self.saindo:
-                    raise EOFError
-                sys.stdout.write(self._apagar("") + PROMPT * (not self._readline_mostra))
-                sys.stdout.flush()
-            if self._readline_mostra:
-                readline.set_pre_input_hook(self._prompt_mostrado)
-            else:
-                self._prompt_mostrado()
-            return input(PROMPT if self._readline_mostra else "")
+            while True:
+                with self.desenho():
+                    self._lendo = False  # só se volta a mostrar a linha que ainda não acabou
+                    linha = self._tratar()
+                    self._lendo = linha is None
+                if linha is not None:
+                    return linha
+                texto = self._entrada.ler(self._teclas.espera)
+                if texto is None:
+                    raise EOFError  # a janela se fechou
+                self._a_tratar += self._teclas.alimentar(texto)
         finally:
-            self._prompt_visivel = False
+            self._entrada.atenta(False)
+
+    def perguntar(self, pergunta: str, oculta: bool = False, opcoes: Sequence[str] = ()) -> str:
+        """O que a pessoa responde antes da conversa; `EOFError` se ela desiste."""
+        if self.ha_pessoa and not self.interativa:
+            self._escrever(pergunta)
+        da_conversa, self.linha = self.linha, Linha(opcoes)
+        self._pergunta, self._oculta = pergunta, oculta
+        try:
+            return self.ler().replace("\n", " ")
+        finally:
+            self.linha, self._pergunta, self._oculta = da_conversa, "", False
+
+    def _ler_linha(self) -> str:
+        """Como `ler`, sem terminal. O fim da entrada não corta a conversa que a própria entrada pediu."""
+        while True:
             with self._trava:
-                if self.saindo:
-                    sys.stdout.write(self._apagar(PROMPT + _linha_digitada()))
-                self._escrever_pendentes(por_cima=False)
-                self._digitando = False
+                acabou, self._acabou = self._acabou, Acabou.NADA
+                nada_a_esperar = self.ha_pessoa or self._pergunta or self._conversou and not self.par
+                if acabou is Acabou.TUDO or self._fim_da_entrada and not self._a_tratar and nada_a_esperar:
+                    raise EOFError
+            if acabou is Acabou.CONVERSA:
+                if self.ha_pessoa:
+                    self._a_tratar.clear()  # começou a ser escrito para quem já saiu
+                return ""
+            if self._a_tratar:
+                return self._a_tratar.popleft()
+            texto = self._entrada.ler()
+            if texto is None:
+                self._fim_da_entrada = True
+                texto = "\n" if self._pedaco else ""
+            *linhas, self._pedaco = (self._pedaco + texto).split("\n")
+            self._a_tratar += [linha.removesuffix("\r") for linha in linhas]
 
-    def _prompt_mostrado(self) -> None:
-        self._prompt_visivel = True
+    # As teclas. Exigem a trava.
 
-    def _tratar_pendentes(self, *_: object) -> None:
-        """Trata o SIGUSR1. Antes de o prompt aparecer não há o que fazer: o sinal se repete."""
-        if self._prompt_visivel:
-            self._prompt_visivel = False  # até acabar de escrever, o Ctrl+C também espera
-            with self._trava:
-                self._escrever_pendentes(por_cima=True)
-            self._prompt_visivel = True
+    def _tratar(self) -> str | None:
+        """Faz o que as teclas que chegaram dizem; devolve a linha que elas completam, se completam. Exige a trava."""
+        while self._a_tratar:
+            if (linha := self._tratar_tecla(self._a_tratar.popleft())) is not None:
+                return linha
+        acabou, self._acabou = self._acabou, Acabou.NADA
+        if acabou is Acabou.CONVERSA:
+            self.linha.esquecer()
+            if not self.linha.texto:
+                return ""
+            self.linha.levar()
+            self.dizer(NAO_ENVIADO, "amarelo")
+        elif acabou is Acabou.TUDO:
+            if not self.linha.texto:
+                raise EOFError
+            self._fechando = True
+            self.dizer(ENTER_FECHA, "amarelo")
+        return None
 
-    def _escrever_pendentes(self, por_cima: bool) -> None:
-        """Escreve o que há a mostrar, talvez por cima do que se digita. Exige a trava."""
-        if self._pendentes:
-            texto = "\n".join(self._pendentes)
-            self._pendentes = []
-            sys.stdout.write(self._por_cima_da_digitacao(texto) if por_cima else texto + "\n")
-        sys.stdout.flush()
-        self._escreveu.set()
+    def _tratar_tecla(self, tecla: str) -> str | None:
+        if tecla != "enter":
+            self._confirmar = ""
+        if not isinstance(tecla, Tecla):
+            if not self.linha.inserir(tecla):
+                self.dizer("(É texto demais para colar de uma vez.)", "amarelo")
+            return None
+        match tecla:
+            case "enter" if self._fechando:
+                self._fixar()  # fica à vista
+                raise EOFError
+            case "enter" if self._acabou is Acabou.NADA:  # se não, a pessoa ainda não sabia que acabou
+                return self._enter()
+            case "ctrl+c" if self.linha.texto and not self._fechando:
+                self.linha.trocar("")
+            case "ctrl+c":
+                self.dizer("Saindo...")
+                raise EOFError
+            case "ctrl+d" if not self.linha.texto:
+                self._fixar()
+                raise EOFError
+            case "ctrl+l" if self._ansi:
+                self._escrever("\x1b[H\x1b[2J")
+                self._desenhado = []
+            case "ctrl+z":
+                self._suspender()
+            case _:
+                self.linha.tecla(tecla)
+        return None
 
-    def _por_cima_da_digitacao(self, texto: str) -> str:
-        """O que escrever para que `texto` apareça acima da linha que está sendo digitada."""
-        linha = PROMPT + _linha_digitada()
-        if self.saindo:
-            return f"{self._apagar(linha)}{texto}\n"
-        refeita = f"{self._apagar(linha)}{texto}\n{linha}"
-        if not self._ansi or linha == PROMPT:
-            return refeita
-        colunas = shutil.get_terminal_size().columns
-        largura = _largura(linha, colunas)
-        if largura < colunas:
-            # O cursor pode estar no meio da linha, e só o terminal sabe onde: ele o guarda e o
-            # repõe tantas linhas abaixo quantas o texto ocupou.
-            partes = _SEM_LARGURA.sub("", texto).split("\n")
-            desceu = sum(max(1, -(-_largura(parte, colunas) // colunas)) for parte in partes)
-            return f"\x1b7{refeita}\x1b8\x1b[{desceu}B"
-        # No fim exato de uma linha da tela o terminal adia a passagem à seguinte; o readline, não.
-        return refeita + " \r" * (largura % colunas == 0)
+    def _enter(self) -> str | None:
+        texto = self.linha.texto
+        linhas = texto.split("\n")
+        if recusa := self.recusa(texto) if not self._pergunta else "":
+            self.dizer(recusa, "amarelo")
+            return None
+        if len(linhas) > self.MAXIMO_SEM_PERGUNTAR and texto != self._confirmar:
+            self._confirmar = texto
+            self.dizer(f"(São {len(linhas)} linhas. Enter envia todas; Ctrl+C desiste.)", "amarelo")
+            return None
+        self._fixar()
+        return self.linha.levar()
 
-    def _apagar(self, linha: str) -> str:
-        """O que escrever para apagar `linha`, em cujo fim está o cursor, ainda que ocupe várias da tela."""
-        colunas = shutil.get_terminal_size().columns
+    def _fixar(self) -> None:
+        """A linha passa a fazer parte do que já foi dito."""
+        texto = "" if self._oculta else self.linha.texto
+        self._novas += self._prompt + texto.replace("\n", f"\n{RECUO}") + "\n"
+
+    def _suspender(self) -> None:
+        self._escrever(self._apagar() + (DESLIGAR_COLAGEM if self._ansi else ""))
+        self._entrada.suspender()
+        self._escrever(LIGAR_COLAGEM if self._ansi else "")
+
+    # A linha na tela. Exigem a trava.
+
+    @property
+    def _prompt(self) -> str:
+        return self._pergunta or (f"Sua mensagem para {self.par}: " if self.par else "Sua mensagem: ")
+
+    def _tamanho(self) -> tuple[int, int]:
+        """Colunas e linhas do terminal agora: a variável COLUMNS pode ser velha."""
+        try:
+            colunas, linhas = os.get_terminal_size(descritor(self._saida))
+        except OSError:
+            colunas, linhas = 0, 0
+        return colunas or 80, linhas or 24
+
+    def _desenhar(self) -> str:
+        """O que escrever para que a linha apareça, com o cursor no lugar dele."""
+        if not self._lendo:
+            return ""
+        colunas, altura = self._tamanho()
+        visivel = "" if self._oculta else self.linha.texto.replace("\n", "↵")
+        ate_o_cursor = self._dobrar(self._prompt + visivel[: self.linha.cursor], colunas)
+        todas = self._dobrar(self._prompt + visivel, colunas)
+        # De uma linha maior que a tela, ou num terminal que não sabe subir, vê-se o que está em volta do cursor.
+        cabem = altura - 1 if self._ansi else 1
+        ultima = max(len(ate_o_cursor), min(cabem, len(todas)))
+        vistas = todas[max(0, ultima - cabem) : ultima]
+        *acima, no_cursor = ate_o_cursor[max(0, ultima - cabem) :]
+        self._desenhado = [*map(largura_total, acima), largura_total(no_cursor)]
+        # Quebras nossas, e não do terminal: assim não importa quanto ele acha que um emoji ocupa. Pela mesma razão o
+        # cursor volta ao seu lugar escrevendo de novo o que está antes dele.
+        abaixo = len(vistas) - len(acima) - 1
+        volta = (f"\x1b[{abaixo}A" if abaixo else "") + f"\r{no_cursor}"
+        return "\r\n".join(vistas) + (volta if self.linha.cursor < len(visivel) else "")
+
+    def _dobrar(self, texto: str, colunas: int) -> list[str]:
+        linhas = dobrar(texto, colunas if self._ansi else colunas - 1)
+        return [*linhas, ""] if largura_total(linhas[-1]) >= colunas else linhas
+
+    def _apagar(self) -> str:
+        """O que escrever para que a linha suma; o cursor fica onde ela começava."""
+        if not self._desenhado:
+            return ""
+        colunas = self._tamanho()[0]
+        *acima, coluna = self._desenhado
+        self._desenhado = []
         if not self._ansi:
-            return f"\r{' ' * min(70, colunas - 1)}\r"
-        acima = _largura(linha, colunas) // colunas
-        return f"\x1b[{acima}A" * bool(acima) + "\r\x1b[2K\x1b[J"
+            return f"\r{' ' * (colunas - 1)}\r"
+        # Se a janela estreitou, o terminal dobrou de novo o que estava escrito.
+        subir = sum(max(1, -(-largura // colunas)) for largura in acima) + coluna // colunas
+        # O \r do fim é para o console do wine, que conta a sequência como se a tivesse escrito.
+        return (f"\x1b[{subir}A" if subir else "") + "\r\x1b[J\r"
 
-    # O fim: o que acorda uma thread parada no `input()`.
-
-    def _interromper(self, *_: object) -> None:
-        """Trata o SIGINT, que vem do Ctrl+C ou de `encerrar`. Quem já está saindo não o percebe."""
-        if self._saiu.is_set():
+    def _escrever(self, texto: str) -> None:
+        if self._saida is None or not texto:
             return
-        if hasattr(signal, "pthread_kill") and not self._insistindo:
-            self._insistindo = True
-            threading.Thread(target=self._interromper_ate_sair, daemon=True).start()
-        # Enquanto o readline arruma a linha, ou se escreve por cima dela, uma exceção se perderia ou
-        # deixaria a tela pela metade: o sinal se repete.
-        if self._prompt_visivel or not self._digitando:
-            raise KeyboardInterrupt
-
-    def _interromper_ate_sair(self) -> None:
-        """Um sinal que chega entre duas teclas pode não acordar o `input()`: repete até que volte."""
-        while not self._saiu.wait(0.05):
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-
-
-_SEM_LARGURA = re.compile(r"\x1b\[\d*m|\a")  # cores e toque
-
-
-def _na_lista(item: str, opcoes: Sequence[str]) -> str:
-    """O nome que está na lista com o número `item`, se não for ele mesmo um nome."""
-    nomes = {str(numero): nome for numero, nome in enumerate(opcoes, start=1)}
-    return item if item.casefold() in map(str.casefold, opcoes) else nomes.get(item, item)
-
-
-def _linha_digitada() -> str:
-    """O que já foi digitado; sem readline não há como saber. Só a thread principal pode chamá-la."""
-    return readline.get_line_buffer() if readline is not None else ""
-
-
-def _largura(texto: str, colunas: int) -> int:
-    """Posições que o texto ocupa num terminal de `colunas` colunas, contando as que ficam vazias."""
-    posicoes = 0
-    for caractere in texto:
-        if unicodedata.category(caractere) in ("Mn", "Me", "Cf"):  # acentos soltos, ZWJ: nada ocupam
-            continue
-        largo = unicodedata.east_asian_width(caractere) in "WF"
-        if largo and posicoes % colunas == colunas - 1:
-            posicoes += 1  # não cabe na última coluna: vai inteiro para a linha seguinte
-        posicoes += 1 + largo
-    return posicoes
+        try:
+            self._saida.write(texto)
+            self._saida.flush()
+        except UnicodeEncodeError:
+            self._saida.write(texto.encode("ascii", "replace").decode())
+        except (OSError, ValueError):
+            self._saida = None  # ninguém mais a lê

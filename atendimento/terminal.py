@@ -1,13 +1,9 @@
-"""O que os três programas mostram e como são chamados: opções em português, cores e o log do servidor."""
+"""Como os três programas são chamados, e as cores do que eles mostram."""
 
 import argparse
 import contextlib
-import logging
-import logging.handlers
 import os
-import queue
 import re
-import sys
 from collections.abc import Callable
 from typing import NoReturn, TextIO
 
@@ -16,10 +12,8 @@ from protocolo import PORTA_PADRAO, limpar, validar_nome
 try:
     import colorama
     from colorama import just_fix_windows_console
-except ImportError:  # não está instalada, ou é mais velha que a 0.4.6: tudo funciona, sem cores
+except ImportError:  # não está instalada, ou é mais velha que a 0.4.6: no Windows, sem cores
     colorama = None
-
-log = logging.getLogger("fila")
 
 # --- Argumentos ---------------------------------------------------------------------------------
 
@@ -143,74 +137,20 @@ def analisador_de_conversa(descricao: str, departamento: str) -> Analisador:
 
 # --- Cores --------------------------------------------------------------------------------------
 
-_CODIGOS = {
-    "vermelho": "RED",
-    "verde": "GREEN",
-    "amarelo": "YELLOW",
-    "azul": "BLUE",
-    "ciano": "CYAN",
-    "magenta": "MAGENTA",
-}
+_CODIGOS = {"vermelho": 31, "verde": 32, "amarelo": 33, "azul": 34, "magenta": 35, "ciano": 36}  # ANSI
 
 
 def usar_cores(saida: TextIO) -> bool:
     """Diz se `saida` merece cores, e prepara o console do Windows para elas."""
-    if colorama is None or not saida.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+    if not saida.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
-    just_fix_windows_console()
+    if os.name == "nt" and colorama is None:
+        return False
+    if colorama is not None:
+        just_fix_windows_console()
     return True
 
 
 def colorir(texto: str, cor: str | None, cores: bool) -> str:
     """Devolve `texto` na cor dada, se `cores`; sem isso, ele mesmo."""
-    if not cores or cor is None:
-        return texto
-    return getattr(colorama.Fore, _CODIGOS[cor]) + texto + colorama.Style.RESET_ALL
-
-
-# --- O log do servidor --------------------------------------------------------------------------
-
-CORES_DO_LOG = {
-    "CONNECT": "verde",
-    "MATCHMAKER": "ciano",
-    "DISCONNECT": "amarelo",
-    "RE-QUEUE": "azul",
-    "PAUSA": "azul",
-    "ERRO": "vermelho",
-}
-
-
-class LogSemEspera(logging.handlers.QueueHandler):
-    """Passa as linhas à thread que escreve; com a saída parada, descarta em vez de esperar."""
-
-    def enqueue(self, record: logging.LogRecord) -> None:
-        with contextlib.suppress(queue.Full):
-            self.queue.put_nowait(record)
-
-
-class Formatador(logging.Formatter):
-    """`14:05:09 [CONNECT] Yuri (CLIENTE) conectou de 127.0.0.1:50312.`"""
-
-    def __init__(self, cores: bool) -> None:
-        super().__init__(datefmt="%H:%M:%S")
-        self.cores = cores
-
-    def format(self, record: logging.LogRecord) -> str:
-        if record.name == "fila.rastro":
-            return record.getMessage()  # já traz a sua hora, e as suas colunas
-        marca = getattr(record, "marca", "SERVIDOR")
-        inicio = colorir(f"[{marca}]", CORES_DO_LOG.get(marca), self.cores)
-        return f"{self.formatTime(record, self.datefmt)} {inicio} {record.getMessage()}"
-
-
-def iniciar_log() -> queue.Queue:
-    """Liga o log à saída padrão e devolve a fila por onde ele passa."""
-    logging.raiseExceptions = False  # disco cheio, pipe quebrado: o log se perde, o servidor segue
-    sys.stdout.reconfigure(errors="replace")
-    fila: queue.Queue = queue.Queue(maxsize=10_000)
-    saida = logging.StreamHandler(sys.stdout)
-    saida.setFormatter(Formatador(usar_cores(sys.stdout)))
-    logging.handlers.QueueListener(fila, saida).start()
-    log.addHandler(LogSemEspera(fila))
-    log.setLevel(logging.INFO)
-    return fila
+    return f"\x1b[{_CODIGOS[cor]}m{texto}\x1b[0m" if cores and cor else texto
