@@ -1,12 +1,23 @@
 """O autômato: o que cada um pode ler em cada momento. E quem o confere no fio, linha a linha."""
 
 import collections
+import math
 import re
 import unicodedata
 
-from modelo import ATENDIDO, CANCELADA, EM_PAUSA, FORA_DE_PAUSA, JA_EM_PAUSA, PAUSA_DEPOIS, REGISTRADA, SAIU_DA_FILA
+from modelo import (
+    ATENDIDO,
+    CANCELADA,
+    EM_PAUSA,
+    FORA_DE_PAUSA,
+    JA_ACABOU,
+    JA_EM_PAUSA,
+    PAUSA_DEPOIS,
+    REGISTRADA,
+    SAIU_DA_FILA,
+)
 from participante import FECHOU
-from protocolo import Entrada, Json, Texto, Tipo
+from protocolo import Entrada, Json, Pronto, Texto, Tipo, Volta
 
 UNIDO, ACABOU = r"CONECTADO:.+", r"FIM:Atendimento encerrado\. .+"
 VOLTOU = r"AVISO:Você foi transferido para .+\.|AVISO:O atendente .+ desconectou\. Você voltou para o início da fila\."
@@ -21,7 +32,7 @@ FALA = rf"\[.+?\]: .*|{MAL_ESCRITA}"
 FALA_AO_CLIENTE = rf"{FALA}|{ATENDIDO}|{SO_ATENDENTES}"
 FALA_AO_ATENDENTE = rf"{FALA}|AVISO:(Nenhum cliente|Clientes) na fila.+|AVISO:(Departamento inv|O cliente .+ já está).+"
 SEM_CLIENTE = rf"AVISO:Nenhum cliente (na fila|conectado).+|{MAL_ESCRITA}"
-PAUSADO = rf"{SEM_CLIENTE}|{JA_EM_PAUSA}|AVISO:Clientes na fila: .+"
+PARADO = rf"{SEM_CLIENTE}|{JA_ACABOU}|AVISO:Clientes na fila: .+"
 
 # Em cada momento, as formas de linha e o momento em que se fica. Entre um fato e outro ninguém para no meio: depois de
 # um `CONECTADO:` vem o aviso do registro, e não outra coisa.
@@ -37,11 +48,12 @@ AUTOMATO = {
     Tipo.ATENDENTE: {
         "entrando": {**ENTRANDO, r"FILA:OK": "fila"},
         "fila": {f"{SEM_CLIENTE}|{FORA_DE_PAUSA}": "fila", EM_PAUSA: "pausa", UNIDO: "unido", SAIU_DA_FILA: "fim"},
-        "pausa": {PAUSADO: "pausa", r"FILA:OK": "fila", UNIDO: "unido", SAIU_DA_FILA: "fim"},
+        "pausa": {f"{PARADO}|{JA_EM_PAUSA}": "pausa", r"FILA:OK": "fila", UNIDO: "unido", SAIU_DA_FILA: "fim"},
         "unido": {REGISTRADA: "conversa"},
         "conversa": {f"{FALA_AO_ATENDENTE}|{FORA_DE_PAUSA}": "conversa", PAUSA_DEPOIS: "última", ACABOU: "livre"},
         "última": {f"{FALA_AO_ATENDENTE}|{PAUSA_DEPOIS}": "última", CANCELADA: "conversa", ACABOU: "pausando"},
         "livre": {r"FILA:OK": "fila", UNIDO: "unido"},
+        "intervalo": {f"{PARADO}|{FORA_DE_PAUSA}": "intervalo", EM_PAUSA: "pausa", r"FILA:OK": "fila", UNIDO: "unido"},
         "pausando": {EM_PAUSA: "pausa"},
         "fim": {},
     },
@@ -61,6 +73,7 @@ class Fio:
         self.nome, self.tipo, self.em_json, self.so_avanca = nome, tipo, em_json, so_avanca
         self.cru = servidor.conecta(nome, buffers)
         self.momento, self.par, self.posicao = "entrando", "", 0
+        self.diz_pronto, self.chamadas = False, math.inf  # quantas vezes, depois de uma conversa, pode ser chamado
         self.mensagens = []  # as que leu, como (de, texto)
         self.historia = collections.deque(maxlen=10)
 
@@ -71,6 +84,8 @@ class Fio:
         return Texto().codificar(Entrada(self.tipo, onde or None)) + f"{self.nome}\n".encode()
 
     def codificar(self, *comandos):
+        self.diz_pronto = self.diz_pronto or any(isinstance(comando, Pronto) for comando in comandos)
+        self.chamadas += sum(isinstance(comando, Pronto | Volta) for comando in comandos)
         formato = Json() if self.em_json else Texto(self.nome)
         return b"".join(map(formato.codificar, comandos))
 
@@ -95,7 +110,10 @@ class Fio:
         seguinte = next((momento for forma, momento in passos if re.fullmatch(forma, linha)), None)
         assert seguinte, f"{self.nome}, {self.tipo.value} em {self.momento}, leu {[*self.historia]}"
         assert not any(letra in BIDIRECIONAIS or unicodedata.category(letra) in CONTROLES for letra in linha)
-        self.momento = seguinte
+        if self.momento in ("intervalo", "pausa") and seguinte in ("fila", "unido"):
+            self.chamadas -= 1
+            assert self.chamadas >= 0, f"chamado sem dizer PRONTO: {[*self.historia]}"
+        self.momento = "intervalo" if seguinte == "livre" and self.diz_pronto else seguinte
         if linha.startswith("CONECTADO:"):
             self.par, self.posicao = linha.removeprefix("CONECTADO:"), 0
         elif linha.startswith("["):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from atendimento.filas import Fase
 from participante import FECHOU
-from protocolo import Consulta, Fim, Pausa, Tipo, Transferencia, Volta
+from protocolo import Consulta, Fim, Pausa, Pronto, Tipo, Transferencia, Volta
 
 NA_ESPERA = "AVISO:Você ainda está na fila; sua mensagem será entregue ao atendente."
 REGISTRADA = "AVISO:Esta conversa está sendo registrada."
@@ -18,6 +18,10 @@ FORA_DE_PAUSA = "AVISO:Você não está em pausa."
 PAUSA_DEPOIS = "AVISO:Você ficará em pausa depois desta conversa."
 CANCELADA = "AVISO:Pausa cancelada."
 SAIU_DA_FILA = "FIM:Você saiu da fila."
+JA_ACABOU = "AVISO:A conversa já acabou."
+
+ENTRE_CONVERSAS = Fase.INTERVALO, Fase.INTERVALO_EM_PAUSA
+PARADO = Fase.PAUSA, Fase.INTERVALO_EM_PAUSA
 
 
 @dataclass(eq=False)
@@ -33,10 +37,11 @@ class Alguem:
     desde: float = 0  # segundos: quando ela começou
     guardadas: list[str] = field(default_factory=list)
     posicao: int = 0  # a última que o cliente leu
+    diz_pronto: bool = False  # já o disse uma vez
 
     @property
     def online(self):
-        return not self.cliente and self.fase is not Fase.PAUSA
+        return not self.cliente and self.fase not in PARADO
 
 
 class Modelo:
@@ -66,7 +71,9 @@ class Modelo:
         """Onde está cada um, de uma forma que se compara. Decide o futuro, a menos da espera estimada."""
         gente = self.gente.values()
         clientes, atendentes = ([quem.nome for quem in self.espera if quem.cliente is tipo] for tipo in (True, False))
-        estados = ((q.nome, q.fase, q.par and q.par.nome, q.onde, tuple(q.guardadas), q.posicao) for q in gente)
+        estados = (
+            (q.nome, q.fase, q.par and q.par.nome, q.onde, tuple(q.guardadas), q.posicao, q.diz_pronto) for q in gente
+        )
         online = frozenset(quem.nome for quem in gente if quem.online)
         return tuple(clientes), tuple(atendentes), online, frozenset(estados), self.encerrada
 
@@ -120,6 +127,8 @@ class Modelo:
 
     def atender(self, quem, pedido):
         match pedido, quem.cliente, quem.fase:
+            case Fim() | Transferencia(), _, fase if fase in ENTRE_CONVERSAS:
+                self.dizer(quem, JA_ACABOU)
             case Fim(), _, Fase.FILA | Fase.PAUSA:
                 self.despedir(quem, SAIU_DA_FILA)
             case Fim(), _, _:
@@ -134,15 +143,25 @@ class Modelo:
                 self.dizer(quem, "AVISO:Só atendentes fazem pausa.")
             case Transferencia(), True, _:
                 self.dizer(quem, "AVISO:Só atendentes transferem clientes.")
+            case Pronto(), True, _:
+                self.dizer(quem, "AVISO:Só atendentes dizem que estão prontos.")
+            case Pronto(), _, Fase.INTERVALO:
+                self.chegar(quem)
+            case Pronto(), _, Fase.INTERVALO_EM_PAUSA:
+                quem.fase = Fase.PAUSA
+            case Pronto(), _, _:
+                quem.diz_pronto = True
             case Pausa(), _, Fase.FILA:
                 self.espera.remove(quem)
-                self.pausar(quem)
-            case Pausa(), _, Fase.PAUSA:
+                self.pausar(quem, Fase.PAUSA)
+            case Pausa(), _, Fase.INTERVALO:
+                self.pausar(quem, Fase.INTERVALO_EM_PAUSA)
+            case Pausa(), _, fase if fase in PARADO:
                 self.dizer(quem, JA_EM_PAUSA)
             case Pausa(), _, _:
                 quem.fase = Fase.ULTIMA_CONVERSA
                 self.dizer(quem, PAUSA_DEPOIS)
-            case Volta(), _, Fase.PAUSA:
+            case Volta(), _, fase if fase in PARADO:
                 self.chegar(quem)
             case Volta(), _, Fase.ULTIMA_CONVERSA:
                 quem.fase = Fase.CONVERSA
@@ -176,9 +195,11 @@ class Modelo:
     def chegar(self, *chegam, na_frente=False):
         """Cada um vai para a fila; formam-se os pares que der, e só a quem sobra se diz que espera."""
         for quem in chegam:
-            fase, quem.fase, quem.par = quem.fase, Fase.FILA, None
+            conversava, fase, quem.fase, quem.par = quem.par, quem.fase, Fase.FILA, None
             if fase is Fase.ULTIMA_CONVERSA:
-                self.pausar(quem)
+                self.pausar(quem, Fase.INTERVALO_EM_PAUSA if quem.diz_pronto else Fase.PAUSA)
+            elif conversava and quem.diz_pronto:
+                quem.fase = Fase.INTERVALO
             else:
                 self.espera.insert(0 if na_frente and quem.cliente else len(self.espera), quem)
         while self.formar_par():
@@ -212,8 +233,8 @@ class Modelo:
         self.dizer(quem.par, f"[{quem.nome}]: {texto}")
         self.ouvir(quem.conversa, "mensagem", quem.nome, quem.par.nome, texto)
 
-    def pausar(self, atendente):
-        atendente.fase = Fase.PAUSA
+    def pausar(self, atendente, fase):
+        atendente.fase = fase
         self.dizer(atendente, EM_PAUSA)
 
     def despedir(self, quem, *linhas):

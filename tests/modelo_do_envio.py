@@ -63,6 +63,9 @@ class SocketFalso:
         self.fim = self.cortado = self.fechado = False  # deste lado
         self.calado = self.saiu = self.morto = False  # do outro: não fala mais, não lê mais, não existe mais
 
+    def setblocking(self, *_):
+        pass
+
     def setsockopt(self, *_):
         pass
 

@@ -23,75 +23,137 @@ from participante import PRAZO
 
 RAIZ = Path(__file__).parent.parent
 
-ENTER, BACKSPACE, CTRL_A, CTRL_C, CTRL_D, CTRL_U = "\r\x7f\x01\x03\x04\x15"
-HOME, FIM_DA_LINHA, ESQUERDA = "\x1b[H", "\x1b[F", "\x1b[D"
+ENTER, TAB, CTRL_A, CTRL_C, CTRL_D, CTRL_K, CTRL_L, CTRL_U, CTRL_Z = "\r\t\x01\x03\x04\x0b\x0c\x15\x1a"
+CIMA, DIREITA, ESQUERDA = "\x1b[A", "\x1b[C", "\x1b[D"
 
 # O que mudaria o que os programas mostram, na máquina de quem roda os testes.
 _ALHEIAS = {"COLUMNS", "LINES", "NO_COLOR", "FILA_SENHA", "PYTHONUNBUFFERED"}
 _AMBIENTE = {nome: valor for nome, valor in os.environ.items() if nome not in _ALHEIAS}
-_AMBIENTE |= {"TERM": "xterm", "LC_ALL": "C.UTF-8", "INPUTRC": os.devnull}
+_AMBIENTE |= {"TERM": "xterm", "LC_ALL": "C.UTF-8"}
 
 
 # --- O que se vê --------------------------------------------------------------------------------
 
-_PECAS = re.compile(r"\x1b(?:\[\??(?P<valor>[\d;]*))?(?P<acao>[78@-~])|(?P<letra>.)", re.DOTALL)
+_PECAS = re.compile(r"\x1b(?:\[\??(?P<valor>[\d;]*))?(?P<acao>[@-~])|(?P<letra>.)", re.DOTALL)
 _SEM_EFEITO = "mhl"  # cores e modos, como o da colagem entre marcas: não mudam o que está escrito
 
 
-def desenhar(saida: str, colunas: int) -> list[str]:
-    """As linhas da tela de um terminal depois de receber `saida`, sem os espaços do fim.
+class Emulador:
+    """O bastante de um terminal para estes programas, com `altura` linhas na janela; o que rola para fora não se perde.
 
-    É o bastante de um terminal para estes programas: a tela não tem altura, logo nunca rola. Como no
-    xterm, uma letra na última coluna deixa o cursor sobre ela, e só a seguinte muda de linha.
+    Como no xterm, uma letra na última coluna deixa o cursor sobre ela, e só a seguinte muda de linha. Como no tmux e
+    em quase todos, mudar a largura dobra de novo as linhas que o terminal dobrou.
     """
-    tela, y, x, guardado = [[" "] * colunas], 0, 0, (0, 0)
-    for peca in _PECAS.finditer(re.sub(r"\x1b(\[\??[\d;]*)?$", "", saida)):  # sem a sequência pela metade
-        valor, acao, letra = peca.group("valor", "acao", "letra")
-        if letra and letra >= " ":
-            largura = _largura(letra)
-            if x + largura > colunas:
-                y, x = y + 1, 0
-            if y == len(tela):
-                tela.append([" "] * colunas)
-            if largura == 0:
-                tela[y][max(0, x - 1)] += letra
+
+    def __init__(self, colunas: int, altura: int = 1_000_000) -> None:
+        self.colunas, self.altura = colunas, altura
+        self.tela = [self._vazia()]
+        self.dobrou = [False]  # a linha continua na seguinte
+        self.topo = self.y = self.x = 0  # o topo da janela; o cursor
+        self._resto = ""  # uma sequência pela metade
+
+    def _vazia(self) -> list[str]:
+        return [" "] * self.colunas
+
+    @property
+    def linhas(self) -> list[str]:
+        """O que se vê, também acima da janela, sem os espaços do fim."""
+        return "\n".join("".join(linha).rstrip() for linha in self.tela).rstrip("\n").split("\n")
+
+    @property
+    def cursor(self) -> tuple[int, int]:
+        """A linha, a partir do fim do que se vê, e a coluna."""
+        return self.y - len(self.linhas), self.x
+
+    def esquecer(self) -> None:
+        """O que já rolou para fora da janela some."""
+        del self.tela[: self.topo], self.dobrou[: self.topo]
+        self.y, self.topo = self.y - self.topo, 0
+
+    def redimensionar(self, colunas: int) -> None:
+        """A largura muda: o que o terminal dobrou volta a ser uma linha, e ele a dobra de novo."""
+        antigas, dobrou = [linha[: self.colunas] for linha in self.tela], self.dobrou
+        cursor, self.colunas = (self.y, self.x), colunas
+        self.tela, self.dobrou, self.topo, self.y = [], [], 0, 0
+        inteira, no_cursor = [], None
+        for y, (linha, continua) in enumerate(zip(antigas, dobrou)):
+            if y == cursor[0]:
+                no_cursor = len(inteira) + cursor[1]
+            inteira += linha
+            if not continua:
+                self._por(inteira, no_cursor)
+                inteira, no_cursor = [], None
+        self.topo = max(0, len(self.tela) - self.altura)
+
+    def _por(self, inteira: list[str], no_cursor: int | None) -> None:
+        """Uma linha inteira, dobrada na largura de agora; o cursor estava na posição dada, se estava nela."""
+        ate = max((n + 1 for n, celula in enumerate(inteira) if celula != " "), default=0)
+        pedacos, atual = [], []
+        for n, celula in enumerate(inteira[: max(ate, (no_cursor or 0) + 1)]):
+            largura = 1 if n + 1 == len(inteira) or inteira[n + 1] != "" else 2
+            if len(atual) + (largura if celula else 0) > self.colunas:
+                pedacos.append(atual)
+                atual = []
+            if n == no_cursor:
+                self.y, self.x = len(self.tela) + len(pedacos), len(atual)
+            atual.append(celula)
+        for numero, pedaco in enumerate([*pedacos, atual]):
+            self.tela.append((pedaco + self._vazia())[: self.colunas])
+            self.dobrou.append(numero < len(pedacos))
+
+    def _descer(self) -> None:
+        self.y += 1
+        if self.y == len(self.tela):
+            self.tela.append(self._vazia())
+            self.dobrou.append(False)
+        self.topo = max(self.topo, self.y - self.altura + 1)
+
+    def receber(self, saida: str) -> None:
+        saida = self._resto + saida
+        self._resto = re.search(r"(\x1b(\[\??[\d;]*)?)?$", saida)[0]
+        for peca in _PECAS.finditer(saida[: len(saida) - len(self._resto)]):
+            valor, acao, letra = peca.group("valor", "acao", "letra")
+            if letra and letra >= " ":
+                self._letra(letra)
             else:
-                tela[y][x : x + largura] = [letra, ""][:largura]
-            x += largura
-            continue
-        x = min(x, colunas - 1)
-        numero = int(valor) if valor and valor.isdigit() else 0
-        match acao or letra:
+                self._acao(acao or letra, int(valor) if valor and valor.isdigit() else 0, peca.group())
+
+    def _letra(self, letra: str) -> None:
+        largura = _largura(letra)
+        if self.x + largura > self.colunas:
+            self.dobrou[self.y] = True
+            self._descer()
+            self.x = 0
+        linha = self.tela[self.y]
+        if largura == 0:
+            linha[max(0, self.x - 1)] += letra
+        else:
+            linha[self.x : self.x + largura] = [letra, ""][:largura]
+        self.x += largura
+
+    def _acao(self, acao: str, numero: int, peca: str) -> None:
+        self.x = x = min(self.x, self.colunas - 1)
+        linha = self.tela[self.y]
+        match acao:
             case "\r":
-                x = 0
+                self.x = 0
             case "\n":
-                y += 1
-            case "\b":
-                x = max(0, x - 1)
+                self._descer()
             case "A":
-                y = max(0, y - max(1, numero))
-            case "B":
-                y += max(1, numero)
-            case "7":
-                guardado = y, x
-            case "8":
-                y, x = guardado
-            case "C":
-                x = min(colunas - 1, x + max(1, numero))
+                self.y = max(self.topo, self.y - max(1, numero))
+            case "H":
+                self.y, self.x = self.topo, 0
             case "K":
-                inicio = 0 if numero == 2 else x
-                tela[y][inicio:] = [" "] * (colunas - inicio)
+                linha[x:] = [" "] * (self.colunas - x)
+            case "J" if numero == 2:
+                self.tela[self.topo :] = [self._vazia() for _ in self.tela[self.topo :]]
+                self.dobrou[self.topo :] = [False] * (len(self.tela) - self.topo)
             case "J":
-                tela[y:] = [tela[y][:x] + [" "] * (colunas - x)]
-            case "@":
-                tela[y][x:] = ([" "] * max(1, numero) + tela[y][x:])[: colunas - x]
-            case "P":
-                tela[y][x:] = (tela[y][x + max(1, numero) :] + [" "] * colunas)[: colunas - x]
+                linha[x:] = [" "] * (self.colunas - x)
+                del self.tela[self.y + 1 :], self.dobrou[self.y :]
+                self.dobrou.append(False)
             case acao if acao not in _SEM_EFEITO + "\a":
-                raise ValueError(f"a tela não conhece {peca.group()!r}")
-        while y >= len(tela):
-            tela.append([" "] * colunas)
-    return "\n".join("".join(linha).rstrip() for linha in tela).rstrip("\n").split("\n")
+                raise ValueError(f"a tela não conhece {peca!r}")
 
 
 def _largura(letra: str) -> int:
@@ -141,8 +203,13 @@ class Leitor:
             dados = os.read(self.descritor, 65536)
         except OSError:  # EIO: ninguém mais tem o terminal aberto; ECONNRESET: o outro caiu
             return False
-        self.saida += self._decodificar(dados)
+        chegou = self._decodificar(dados)
+        self.saida += chegou
+        self._recebeu(chegou)
         return bool(dados)
+
+    def _recebeu(self, chegou: str) -> None:
+        """Há mais saída."""
 
 
 class Conexao(Leitor):
@@ -154,6 +221,19 @@ class Conexao(Leitor):
 
     def envia(self, texto: str | bytes) -> None:
         self.sock.sendall(texto if isinstance(texto, bytes) else f"{texto}\n".encode())
+
+    def sai(self, com_fim: bool) -> None:
+        """Encerra a conversa, ou desliga; o que lhe mandarem ainda se lê."""
+        if com_fim:
+            self.envia("FIM:")
+        self.sock.shutdown(socket.SHUT_WR)
+
+    def espera_fim(self) -> str:
+        """Lê até o outro fechar."""
+        limite = time.monotonic() + PRAZO
+        while self._le(limite):
+            pass
+        return self.saida
 
     def __exit__(self, *_: object) -> None:
         self.sock.close()
@@ -196,9 +276,9 @@ class NoTerminal(Programa):
     """Um programa do projeto num terminal só dele, com `colunas` de largura."""
 
     def __init__(self, *argumentos: str, colunas: int = 80, ambiente: Mapping[str, str] = {}) -> None:
-        self.colunas = colunas
+        self.emulador = Emulador(colunas, 24)
         terminal, do_programa = os.openpty()
-        fcntl.ioctl(do_programa, termios.TIOCSWINSZ, struct.pack("4H", 24, colunas, 0, 0))
+        self._ajustar_janela(terminal)
         self._atributos = termios.tcgetattr(terminal)
         fluxos = dict.fromkeys(("stdin", "stdout", "stderr"), do_programa)
         self._inicia(argumentos, ambiente, **fluxos, start_new_session=True, preexec_fn=_adotar_terminal)
@@ -206,30 +286,42 @@ class NoTerminal(Programa):
         Leitor.__init__(self, terminal)
 
     @property
+    def colunas(self) -> int:
+        return self.emulador.colunas
+
+    @property
     def tela(self) -> str:
-        return "\n".join(desenhar(self.saida, self.colunas))
+        return "\n".join(self.emulador.linhas)
+
+    def _recebeu(self, chegou: str) -> None:
+        self.emulador.receber(chegou)
+
+    def redimensiona(self, colunas: int) -> None:
+        """A pessoa muda a largura da janela; o programa fica sabendo por um SIGWINCH."""
+        self.emulador.redimensionar(colunas)
+        self._ajustar_janela(self.descritor)
+
+    def _ajustar_janela(self, terminal: int) -> None:
+        tamanho = struct.pack("4H", self.emulador.altura, self.emulador.colunas, 0, 0)
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, tamanho)
+
+    def espera_cursor(self, linha: int, coluna: int) -> None:
+        """Lê até o cursor estar na coluna, a tantas linhas do fim da tela (-1 é a última)."""
+        self._le_ate(lambda: self.emulador.cursor == (linha, coluna), f"o cursor em {linha}, {coluna}")
 
     def digita(self, teclas: str) -> None:
         os.write(self.descritor, teclas.encode())
 
     def espera_tela(self, texto: str) -> None:
         """Lê até a tela ser exatamente `texto`, quebrado onde o terminal o quebraria."""
-        super().espera_tela("\n".join(desenhar(texto.replace("\n", "\r\n"), self.colunas)))
+        desenho = Emulador(self.colunas)
+        desenho.receber(texto.replace("\n", "\r\n"))
+        super().espera_tela("\n".join(desenho.linhas))
 
     def espera_no_fim(self, *linhas: str) -> None:
         """Lê até as últimas linhas da tela serem estas, sem contar os espaços do fim."""
         fim = [linha.rstrip() for linha in linhas]
         self._le_ate(lambda: self.tela.split("\n")[-len(fim) :] == fim, "\n".join(fim))
-
-    def espera_que_durma(self) -> None:
-        """Espera que todas as threads do programa estejam paradas. Só o Linux sabe dizer.
-
-        Um sinal que chega depois do prompt e antes do `select` do readline não o acorda: sem isto, um
-        Ctrl+C digitado assim que o prompt aparece dependeria de sorte.
-        """
-        limite = time.monotonic() + PRAZO
-        while not all(estado == "S" for estado in _estados(self.processo.pid)):
-            assert time.monotonic() < limite, f"o programa não para:\n{self.tela}"
 
     def espera_fim(self, codigo: int = 0) -> str:
         tela = super().espera_fim(codigo)
@@ -238,11 +330,6 @@ class NoTerminal(Programa):
 
     def fecha_janela(self) -> None:
         os.close(self.descritor)
-
-
-def _estados(pid: int) -> list[str]:
-    """O estado de cada thread do processo, como o `ps` o mostra: "R", "S", "D"..."""
-    return [arquivo.read_text().rpartition(") ")[2][0] for arquivo in Path(f"/proc/{pid}/task").glob("*/stat")]
 
 
 def _adotar_terminal() -> None:

@@ -13,11 +13,12 @@ from participante import FECHOU
 from test_protocolo import casos
 
 from atendimento.conexao import Conexao
-from protocolo import Consulta, Fim, Mensagem, Pausa, Tipo, Transferencia, Volta
+from protocolo import Consulta, Fim, Mensagem, Pausa, Pronto, Tipo, Transferencia, Volta
 
 DOIS = ("Vendas", "Suporte")
 MENTIRAS = b"GERENTE\n", b"\xff\n", b"CLIENTE:Compras\n", b"ATENDENTE\n[]\n", b'{"comando":"gerente"}\n', b"C" * 5000
-PEDIDOS = Pausa(), Volta(), Transferencia("Vendas"), Transferencia("Suporte"), Fim()
+PEDIDOS = Pausa(), Volta(), Transferencia("Vendas"), Transferencia("Suporte"), Fim(), Pronto()
+PESOS = {"nunca": [1, 3, 2, 2, 1, 0], "a esmo": [1, 3, 2, 2, 1, 3], "na hora": [0, 0, 2, 2, 1, 0]}  # de cada pedido
 CONSULTADA = r"AVISO:(Você é o número|Clientes na fila|Nenhum cliente na fila|Você já está sendo atendido).*"
 
 
@@ -32,6 +33,7 @@ class Pessoa:
     def viver(self):
         for vida in range(self.quantas):
             tipo, em_json = self.sorte.choice((Tipo.CLIENTE, Tipo.CLIENTE, Tipo.ATENDENTE)), self.sorte.random() < 0.5
+            self.diz_pronto = self.sorte.choice([*PESOS])
             self.le = self.sorte.random() < 0.9  # um em dez só lê no fim, se ainda houver o que ler
             so_avanca, buffers = not self.servidor.filas.devolver, None if self.le else 4096
             self.fio = Fio(self.servidor, f"P{self.numero}.{vida}", tipo, em_json, so_avanca, buffers)
@@ -45,7 +47,14 @@ class Pessoa:
         """Devolve se leu até o fim do fluxo."""
         if not self.entrar():
             return self.ler_ate(FECHOU)
+        if self.fio.tipo is Tipo.ATENDENTE and self.diz_pronto == "na hora" and self.le:
+            self.fio.cru.envia(self.fio.codificar(Pronto(), Consulta()))
+            if self.ler_ate(CONSULTADA):
+                return True
+            self.fio.chamadas = 0  # agora o servidor sabe
         for _ in range(self.sorte.randrange(3, 20)):
+            if self.fio.momento == "intervalo" and self.fio.chamadas == 0:
+                self.fio.cru.envia(self.fio.codificar(Pronto()))
             self.sorte.choices((self.falar, self.lixo, self.pedir), [7, 1, 3])[0]()
             if self.le and self.sorte.random() < 0.5:  # uma consulta dá tempo ao tempo: espera-se pela resposta
                 self.fio.cru.envia(self.fio.codificar(Consulta()))
@@ -86,7 +95,7 @@ class Pessoa:
         self.fio.cru.envia(self.sorte.choice((sorteado, b"x" * 6000, "[Outro]: é mentira".encode())) + b"\n")
 
     def pedir(self):
-        self.fio.cru.envia(self.fio.codificar(*self.sorte.choices(PEDIDOS, [1, 3, 2, 2, 1])))
+        self.fio.cru.envia(self.fio.codificar(*self.sorte.choices(PEDIDOS, PESOS[self.diz_pronto])))
 
     def ler_ate(self, forma):
         """Lê até uma linha assim; devolve se o fluxo acabou."""

@@ -211,25 +211,26 @@ def test_o_prazo_conta_do_ultimo_progresso(monkeypatch, confirmados, caixa, cort
 def test_o_teto_de_memoria_de_quem_nao_le(abrir_servidor, monkeypatch):
     """Linhas curtas e um nome comprido não enchem a memória: quem fala espera, até que a conversa acabe."""
     esperar, espera = Conexao.esperar_que_escoe, threading.Event()
+    monkeypatch.setattr(Conexao, "BUFFER_DE_ENVIO", 4096)
     monkeypatch.setattr(Conexao, "esperar_que_escoe", lambda *args: (espera.set(), esperar(*args)))
     servidor = abrir_servidor(prazo_envio=100 * PRAZO)
-    ana = servidor.atendente("Ana", "FILA:OK", buffers=4096)
-    yuri = servidor.cliente("🙂" * 40, "CONECTADO:Ana")
-    yuri.envia(b"x\n" * 30_000, "agora")  # o servidor passa a ler muito de cada vez
-    ana.le_ate(f"[{yuri.nome}]: agora")
-    espera.clear()
+    yuri = servidor.cliente("🙂" * 40, "FILA:1")
+    yuri.envia(b"\n" * 60_000, "oi")  # o servidor passa a ler muito de cada vez
+    yuri.espera(NA_FILA)
+    ana = servidor.atendente("Ana", f"CONECTADO:{yuri.nome}", f"[{yuri.nome}]: oi", buffers=4096)
+    yuri.espera("CONECTADO:Ana")
     tracemalloc.start()
     antes, _ = tracemalloc.get_traced_memory()
     yuri.envia(b"x\n" * 60_000)
     assert espera.wait(PRAZO)
     agora, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert len(servidor.aceitas[0].caixa) < 2 * MAXIMO_DO_FATO
+    assert len(servidor.aceitas[1].caixa) < 2 * MAXIMO_DO_FATO
     assert agora - antes < 2**20
     ana.envia("FIM:")
     yuri.espera(ANA_ENCERROU, FECHOU)
     yuri.fecha()
-    servidor.espera_que_fechem(servidor.aceitas[1])
+    servidor.espera_que_fechem(servidor.aceitas[0])
 
 
 def test_a_caixa_que_muitos_enchem_sem_esperar_tem_teto(abrir_servidor, monkeypatch):

@@ -5,13 +5,13 @@ import threading
 
 import pytest
 from automato import Fio
-from modelo import NA_ESPERA, REGISTRADA, Modelo, Ouvinte
-from participante import FECHOU, PRAZO
+from modelo import EM_PAUSA, FORA_DE_PAUSA, JA_ACABOU, NA_ESPERA, REGISTRADA, Modelo, Ouvinte
+from participante import FECHOU, PRAZO, Participante
 from test_protocolo import casos
 
 from atendimento.carteiro import Carteiro
 from atendimento.conexao import Conexao
-from protocolo import Consulta, Fim, Mensagem, Pausa, Tipo, Transferencia, Volta, validar_departamentos
+from protocolo import Consulta, Fim, Mensagem, Pausa, Pronto, Tipo, Transferencia, Volta, validar_departamentos
 
 DOIS = ("Vendas", "Suporte")
 VOLTOU = "AVISO:O atendente Ana desconectou. Você voltou para o início da fila."
@@ -142,6 +142,80 @@ def test_o_que_so_parece_comando_e_mensagem(servidor):
     yuri.espera(*[f"[Ana]: {linha.removeprefix('[Ana]: ')}" for linha in linhas])
 
 
+# --- Entre dois atendimentos ---------------------------------------------------------------------
+
+
+def test_so_se_chama_com_pronto_quem_o_diz(servidor):
+    """Depois do fim, Ana só é chamada quando diz que o leu; o que manda antes não chega ao seguinte, nem a expulsa."""
+    ana = servidor.atendente("Ana", "FILA:OK")
+    ana.envia("PRONTO:", "PRONTO: já volto")  # o primeiro não tem resposta; o segundo é conversa
+    ana.espera("AVISO:Nenhum cliente conectado; a mensagem não foi enviada.")
+    yuri = servidor.cliente("Yuri", "CONECTADO:Ana")
+    bia = servidor.cliente("Bia", "FILA:1")
+    yuri.fecha()
+    ana.espera("CONECTADO:Yuri", "FIM:Atendimento encerrado. O cliente Yuri desconectou.")
+    ana.envia("Até logo, Yuri.", "FIM:", "TRANSFERIR:Suporte", "VOLTA:", "FILA:")
+    ana.espera("AVISO:Nenhum cliente conectado; a mensagem não foi enviada.", JA_ACABOU, JA_ACABOU, FORA_DE_PAUSA)
+    ana.espera("AVISO:Clientes na fila: 1 (Bia).")
+    bia.envia("PRONTO:", "FILA:")
+    bia.espera("AVISO:Só atendentes dizem que estão prontos.")
+    bia.espera("AVISO:Você é o número 1 de 1 na fila; atendentes online: 1; espera estimada: menos de 1 min.")
+    ana.envia("PRONTO:", "Oi, Bia.", "FIM:", "PRONTO:")
+    bia.espera("CONECTADO:Ana", "[Ana]: Oi, Bia.")
+    bia.espera("FIM:Atendimento encerrado. O atendente Ana encerrou a conversa.", FECHOU)
+    ana.espera("CONECTADO:Bia", "FIM:Atendimento encerrado. Você encerrou a conversa.", "FILA:OK")
+
+
+@casos("antes, depois", {"na-conversa": (["PAUSA:"], []), "no-intervalo": ([], ["PAUSA:"])})
+@casos("pronto", {"sem-pronto": [], "com-pronto": ["PRONTO:"]})
+def test_a_pausa_entre_dois_atendimentos(servidor, antes, depois, pronto):
+    """Em pausa, o `FIM:` que se cruza também não expulsa; com `PRONTO:` ou sem, quem chama é o `VOLTA:`."""
+    yuri, ana = servidor.par()
+    ana.envia("PRONTO:", *antes, "FILA:")
+    ana.espera(*["AVISO:Você ficará em pausa depois desta conversa." for _ in antes], "AVISO:Nenhum cliente na fila.")
+    yuri.envia("FIM:")
+    ana.espera("FIM:Atendimento encerrado. O cliente Yuri encerrou a conversa.")
+    ana.envia(*depois, "FIM:", *pronto, "FILA:")
+    ana.espera(EM_PAUSA, JA_ACABOU, "AVISO:Nenhum cliente na fila.")
+    bia = servidor.cliente("Bia", "FILA:1")
+    ana.envia("VOLTA:")
+    ana.espera("CONECTADO:Bia")
+    bia.espera("CONECTADO:Ana")
+
+
+def encerra(alguem):
+    alguem.envia("FIM:")
+
+
+@casos("vai_se", {"sai": Participante.fecha, "encerra": encerra})
+@casos("dela", {"fala": "Até logo.", "encerra": "FIM:", "transfere": "TRANSFERIR:Suporte"})
+def test_o_que_se_cruza_com_o_fim(abrir_servidor, vai_se, dela):
+    """Cem vezes, o que Ana manda no instante em que um cliente se vai não chega ao seguinte, nem a expulsa."""
+    servidor = abrir_servidor(departamentos=DOIS)
+    ana, cliente = servidor.conecta("Ana"), None
+    ana.envia("ATENDENTE:Vendas", "Ana", "PRONTO:")
+    ana.espera("NOME:", "FILA:OK")
+    for numero in range(100):
+        seguinte = servidor.conecta(f"C{numero}")
+        seguinte.envia("CLIENTE:Vendas", seguinte.nome)
+        seguinte.espera("NOME:")
+        if cliente is not None:
+            seguinte.espera("FILA:1")
+            acontecem = [lambda: ana.envia(dela), lambda: vai_se(cliente)]
+            for acontece in acontecem[:: (-1) ** numero]:
+                acontece()
+            while not ana.linha().startswith("FIM:Atendimento encerrado."):
+                pass
+            ana.envia("PRONTO:")
+        antes = ana.le_ate(f"CONECTADO:{seguinte.nome}")
+        assert len(antes) <= 1 and all(linha.startswith("AVISO:") for linha in antes)
+        ana.envia("Oi.")
+        seguinte.espera("CONECTADO:Ana", "[Ana]: Oi.")
+        if cliente is not None:
+            cliente.fecha()
+        cliente = seguinte
+
+
 # --- Quando o atendente cai ---------------------------------------------------------------------
 
 
@@ -184,7 +258,7 @@ def test_o_atendente_que_nao_le_tambem_cai(abrir_servidor, monkeypatch):
 # --- Histórias sorteadas: o que a especificação manda dizer a cada um ----------------------------
 
 FATOS = {"entrar": 6, "falar": 6, "pedir": 17, "sair": 2, "publicar": 3}  # e o peso de cada um no sorteio
-PEDIDOS = {Consulta: 1, Pausa: 3, Volta: 4, Transferencia: 6, Fim: 3}
+PEDIDOS = {Consulta: 1, Pausa: 3, Volta: 4, Transferencia: 6, Fim: 3, Pronto: 6}
 
 
 @casos("departamentos", {"sem-departamentos": (), "com-dois": DOIS})

@@ -439,10 +439,10 @@ class Processo(Anfitriao):
         super().__init__(("127.0.0.1", int(self.popen.stderr.readline())))
 
     def termina(self, *sinais: int) -> None:
-        """Manda os sinais; o processo tem de acabar bem em cinco segundos."""
+        """Manda os sinais; o processo tem de acabar bem."""
         for sinal in sinais:
             self.popen.send_signal(sinal)
-        assert self.popen.wait(timeout=5) == 0
+        assert self.popen.wait(PRAZO) == 0
 
     def limpa(self) -> None:
         self.fecha_participantes()

@@ -1,6 +1,7 @@
-"""As linhas de comando: cada opção faz o que diz, e cada erro tem a sua frase, em português."""
+"""As linhas de comando: cada opção faz o que diz, e cada erro tem a sua frase, em português. E o log do servidor."""
 
 import errno
+import io
 import logging
 import os
 import queue
@@ -16,6 +17,7 @@ from test_protocolo import casos
 import atendente
 import cliente
 import servidor as modulo
+from atendimento import log as modulo_do_log
 from atendimento import terminal
 from atendimento.rastro import Rastro, TravaRastreada
 
@@ -298,7 +300,6 @@ def test_ajuda(digita, capsys, monkeypatch, main, opcoes, padroes):
 
 def test_usar_cores(monkeypatch):
     """Só num terminal que as quer."""
-    pytest.importorskip("colorama")
     tela, arquivo = (type("Saida", (), {"isatty": lambda _, e_tela=e_tela: e_tela})() for e_tela in (True, False))
     for no_color, term, cores in (("", "xterm", True), ("1", "xterm", False), ("", "dumb", False)):
         monkeypatch.setenv("NO_COLOR", no_color)
@@ -306,9 +307,42 @@ def test_usar_cores(monkeypatch):
         assert (terminal.usar_cores(tela), terminal.usar_cores(arquivo)) == (cores, False)
 
 
+def linha_de_log(texto: str, quem: str = "fila", **extras: str) -> logging.LogRecord:
+    linha = logging.LogRecord(quem, logging.INFO, "", 0, texto, (), None)
+    vars(linha).update(extras)
+    return linha
+
+
 def test_o_log_nao_espera():
     """Com a saída parada, o que não cabe na fila do log é descartado."""
     fila = queue.Queue(1)
     for numero in range(2):
-        terminal.LogSemEspera(fila).handle(logging.LogRecord("fila", logging.INFO, "", 0, str(numero), (), None))
+        modulo_do_log.LogSemEspera(fila).handle(linha_de_log(str(numero)))
     assert fila.get_nowait().getMessage() == "0" and fila.empty()
+
+
+def test_a_forma_do_log():
+    """Cada linha tem a hora e a marca, que num terminal tem a sua cor; o rastro vai como é."""
+    liso, colorido = modulo_do_log.Formatador(False), modulo_do_log.Formatador(True)
+    assert re.fullmatch(r"\d\d:\d\d:\d\d \[SERVIDOR\] Olá!", liso.format(linha_de_log("Olá!")))
+    assert liso.format(linha_de_log("12:00 conexao-1", "fila.rastro")) == "12:00 conexao-1"
+    cores = {"CONNECT": 32, "MATCHMAKER": 36, "DISCONNECT": 33, "RE-QUEUE": 34, "PAUSA": 34, "ERRO": 31}
+    for marca, cor in cores.items():
+        assert f" \x1b[{cor}m[{marca}]\x1b[0m Olá!" in colorido.format(linha_de_log("Olá!", marca=marca))
+
+
+def test_o_log_numa_saida_que_nao_tem_acentos(monkeypatch):
+    """O que a saída não sabe escrever ela troca, e o que ela recusa se perde sem traceback."""
+    saida, logger = io.BytesIO(), logging.getLogger("fila")
+    antes, nivel = list(logger.handlers), logger.level
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(saida, encoding="ascii", write_through=True))
+    monkeypatch.setattr(logging, "raiseExceptions", True)
+    fila = modulo_do_log.iniciar_log()
+    try:
+        logger.info("Olá!")
+        fila.put(None)  # o fim da thread que escreve
+        fila.join()
+    finally:
+        logger.handlers = antes
+        logger.setLevel(nivel)
+    assert saida.getvalue().endswith(b" [SERVIDOR] Ol?!\n") and not logging.raiseExceptions

@@ -23,6 +23,7 @@ from protocolo import (
     Mensagem,
     Pausa,
     Pergunta,
+    Pronto,
     Resposta,
     SeparadorDeLinhas,
     Texto,
@@ -207,6 +208,7 @@ PEDIDOS = {
     "consulta": (Consulta(), "FILA:"),
     "pausa": (Pausa(), "PAUSA:"),
     "volta": (Volta(), "VOLTA:"),
+    "pronto": (Pronto(), "PRONTO:"),
     "transferencia": (Transferencia("Suporte"), "TRANSFERIR:Suporte"),
     "transferencia-sem-destino": (Transferencia(""), "TRANSFERIR:"),
     "encerrar": (Fim(), "FIM:"),
@@ -259,7 +261,7 @@ def test_ler_resposta(campo, linha, texto):
 @cada(
     "linha",
     *("oi", "  oi ", "[Ana]: oi", "[yuri]: oi", "[Yuri]:oi", " [Yuri]: oi", "[Yuri]", "eu, [Yuri]: oi", "fim:", "FIM"),
-    *(" FIM:", "\ufeffFIM:", "CONECTADO:Ana", "FILA:2", "PAUSA: já volto"),
+    *(" FIM:", "\ufeffFIM:", "CONECTADO:Ana", "FILA:2", "PAUSA: já volto", "PRONTO", "PRONTO:1"),
 )
 def test_o_que_nao_e_comando_e_mensagem(linha):
     """Também o que só parece um comando, ou o próprio prefixo; e o texto é a linha inteira."""

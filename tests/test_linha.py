@@ -1,0 +1,237 @@
+"""A linha que se digita: teclas entram, texto e cursor saem. Nenhum terminal aqui."""
+
+import random
+
+import pytest
+from atendimento.linha import Linha, dobrar, grafemas, largura_total
+from atendimento.teclas import Colagem, Tecla, Teclas
+
+FAMILIA = "👨‍👩‍👧"
+BRASIL = "🇧🇷"
+E_SOLTO = "e\u0301"  # uma letra e um acento
+
+
+def digitar(linha: Linha, *teclas: str) -> str:
+    """Aperta as teclas; devolve o texto com uma barra no lugar do cursor."""
+    for tecla in teclas:
+        linha.tecla(tecla)
+    return f"{linha.texto[: linha.cursor]}|{linha.texto[linha.cursor :]}"
+
+
+def nomes(*nomes_das_teclas: str) -> list[str]:
+    return [Tecla(nome) for nome in nomes_das_teclas]
+
+
+# --- O teclado ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("bytes_do_terminal", "teclas"),
+    [
+        ("olá", ["olá"]),
+        ("\r\n\t\x7f\b", nomes("enter", "enter", "tab", "backspace", "backspace")),
+        ("\x01\x1a", nomes("ctrl+a", "ctrl+z")),
+        ("\x1b[A\x1b[B\x1b[C\x1b[D", nomes("cima", "baixo", "direita", "esquerda")),
+        ("\x1bOA\x1bOH\x1bOF", nomes("cima", "home", "end")),
+        ("\x1b[H\x1b[F\x1b[1~\x1b[4~\x1b[7~\x1b[8~", nomes("home", "end") * 3),
+        ("\x1b[3~", nomes("delete")),
+        ("\x1b[1;5D\x1b[1;5C\x1b[1;3D", nomes("ctrl+esquerda", "ctrl+direita", "ctrl+esquerda")),
+        ("\x1bb\x1bf", nomes("alt+b", "alt+f")),
+        ("\x1b[15~\x1b[99;9;9z\x1b[?1u", []),
+        ("\x1b\x1b[D", nomes("esquerda")),
+        ("\x1b[200~a\r\x1b[Ab\x1b[201~c", [Colagem("a\r\x1b[Ab"), "c"]),
+        ("\x1b[200~\x1b[201~x", ["x"]),
+    ],
+    ids=[
+        "texto",
+        "controles com nome",
+        "Ctrl",
+        "setas",
+        "setas de aplicação",
+        "Home e End",
+        "Delete",
+        "Ctrl e Alt com setas",
+        "Alt",
+        "desconhecidas",
+        "Esc e depois seta",
+        "colagem",
+        "colagem vazia",
+    ],
+)
+def test_teclas(bytes_do_terminal: str, teclas: list[str]) -> None:
+    """Cada sequência é uma tecla, venha inteira ou um caractere por vez."""
+    de_uma_vez = Teclas().alimentar(bytes_do_terminal)
+    assert (de_uma_vez, [*map(type, de_uma_vez)]) == (teclas, [*map(type, teclas)])
+    aos_poucos = Teclas()
+    partidas = [tecla for caractere in bytes_do_terminal for tecla in aos_poucos.alimentar(caractere)]
+    assert "".join(partidas) == "".join(teclas)
+    assert [tecla for tecla in partidas if isinstance(tecla, Tecla)] == [t for t in teclas if isinstance(t, Tecla)]
+
+
+def test_sequencia_que_nao_acaba() -> None:
+    """Se o resto não vem no prazo era a tecla Esc, que nada faz; a colagem, porém, sempre acaba."""
+    agora = 0.0
+    teclas = Teclas(relogio=lambda: agora)
+    assert (teclas.alimentar("\x1b["), teclas.espera) == ([], Teclas.PRAZO)
+    assert (teclas.alimentar(""), teclas.alimentar("D")) == ([], nomes("esquerda"))  # um SIGWINCH acordou quem lia
+    assert (teclas.alimentar("\x1b"), teclas.espera) == ([], Teclas.PRAZO)
+    agora = Teclas.PRAZO
+    assert (teclas.alimentar(""), teclas.espera, teclas.alimentar("b")) == ([], None, ["b"])
+    assert (teclas.alimentar("\x1b[200~a"), teclas.espera) == ([], None)
+    agora = 1000.0
+    assert (teclas.alimentar(""), teclas.alimentar("b\x1b[201~")) == ([], [Colagem("ab")])
+
+
+# --- O que se vê ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("texto", "partes", "colunas"),
+    [
+        ("abc", ["a", "b", "c"], 3),
+        ("ação", ["a", "ç", "ã", "o"], 4),
+        (E_SOLTO + "x", [E_SOLTO, "x"], 2),
+        (FAMILIA + "x", [FAMILIA, "x"], 7),
+        ("👍🏽!", ["👍🏽", "!"], 5),
+        (BRASIL + BRASIL, [BRASIL, BRASIL], 4),
+        ("漢字", ["漢", "字"], 4),
+        ("❤\ufe0f", ["❤\ufe0f"], 2),
+        ("\u0301a", ["\u0301", "a"], 1),
+    ],
+    ids=["ascii", "acentos", "acento solto", "ZWJ", "tom de pele", "bandeiras", "ideogramas", "variação", "só acento"],
+)
+def test_grafemas(texto: str, partes: list[str], colunas: int) -> None:
+    """O que parece um caractere é um só, e ocupa no máximo estas colunas."""
+    assert (grafemas(texto), largura_total(texto)) == (partes, colunas)
+
+
+def test_dobrar() -> None:
+    """Nenhuma linha passa da borda, a continuação é recuada, e nada se perde."""
+    sorte = random.Random(7)
+    for colunas in (20, 40, 80, 200):
+        for _ in range(50):
+            texto = "".join(sorte.choices(["a", " ", "ç", "漢", "😀", FAMILIA, E_SOLTO], k=sorte.randrange(1, 300)))
+            primeira, *outras = dobrar(texto, colunas, recuo="  ")
+            assert all(largura_total(linha) <= colunas for linha in (primeira, *outras))
+            assert all(linha.startswith("  ") for linha in outras)
+            assert primeira + "".join(linha[2:] for linha in outras) == texto
+
+
+# --- As teclas na linha ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("digitado", "teclas", "resultado"),
+    [
+        ("abc", ["esquerda", "esquerda"], "a|bc"),
+        ("abc", ["ctrl+b", "ctrl+b", "ctrl+f"], "ab|c"),
+        ("abc", ["home"], "|abc"),
+        ("abc", ["ctrl+a", "end"], "abc|"),
+        ("abc", ["ctrl+a", "ctrl+e"], "abc|"),
+        ("abc", ["esquerda"] * 9 + ["direita"] * 2, "ab|c"),
+        ("abc", ["backspace"], "ab|"),
+        ("abc", ["home", "backspace"], "|abc"),
+        ("abc", ["home", "delete"], "|bc"),
+        ("abc", ["home", "ctrl+d"], "|bc"),
+        ("abc", ["delete"], "abc|"),
+        ("um dois", ["ctrl+w"], "um |"),
+        ("um dois  ", ["ctrl+w"], "um |"),
+        ("um dois", ["alt+b"], "um |dois"),
+        ("um dois", ["ctrl+esquerda", "ctrl+esquerda"], "|um dois"),
+        ("um dois", ["home", "alt+f"], "um| dois"),
+        ("um dois", ["home", "ctrl+direita", "ctrl+direita"], "um dois|"),
+        ("um dois", ["alt+b", "ctrl+k"], "um |"),
+        ("um dois", ["alt+b", "ctrl+u"], "|dois"),
+        ("um dois", ["alt+b", "ctrl+u", "end", "ctrl+y"], "doisum |"),
+        ("um dois", ["ctrl+w", "ctrl+k", "ctrl+y"], "um dois|"),
+        (FAMILIA + E_SOLTO, ["backspace"], FAMILIA + "|"),
+        (FAMILIA + E_SOLTO, ["esquerda", "esquerda"], "|" + FAMILIA + E_SOLTO),
+        (FAMILIA + "x", ["home", "delete"], "|x"),
+        ("abc", ["f5", "ctrl+g", "ctrl+q", "alt+x"], "abc|"),
+    ],
+)
+def test_teclas_na_linha(digitado: str, teclas: list[str], resultado: str) -> None:
+    """Cada tecla faz o que faz em todo lugar."""
+    assert digitar(Linha(), digitado, *nomes(*teclas)) == resultado
+
+
+def test_controles_nao_entram() -> None:
+    """Do que se digita ou se cola só fica o que se vê; TAB vira espaço, e a quebra de linha colada continua quebra."""
+    linha = Linha()
+    assert digitar(linha, "a\u202eb\x9b", Colagem("c\td\x00\r\ne\rf\x1b[A\n\n")) == "abc d\ne\nf[A|"
+
+
+def test_texto_demais_nao_entra() -> None:
+    """O que não cabe é recusado inteiro, e o que estava escrito fica."""
+    linha = Linha()
+    linha.inserir("abc")
+    assert not linha.inserir("x" * Linha.MAXIMO)
+    assert digitar(linha) == "abc|"
+
+
+def test_historico() -> None:
+    """As setas percorrem o que foi enviado, e a linha que se digitava está no fim."""
+    linha = Linha()
+    for enviada in ("um", "   ", "dois"):
+        linha.inserir(enviada)
+        linha.levar()
+    cima, baixo = nomes("cima", "baixo")
+    assert digitar(linha, "três", cima) == "dois|"
+    assert digitar(linha, cima) == "um|"
+    assert digitar(linha, cima) == "um|"
+    assert digitar(linha, baixo, baixo) == "três|"
+    assert digitar(linha, baixo) == "três|"
+    linha.levar()
+    linha.esquecer()
+    assert digitar(linha, cima) == "|"
+
+
+def test_completar() -> None:
+    """TAB completa até onde as opções são iguais, sem contar maiúsculas."""
+    opcoes = ["/fila", "/transferir Suporte", "/transferir Supervisão", "/transferir Vendas"]
+    tab = Tecla("tab")
+    for digitado, completo in [
+        ("/F", "/fila|"),
+        ("/t", "/transferir |"),
+        ("/transferir s", "/transferir Sup|"),
+        ("/transferir supo", "/transferir Suporte|"),
+        ("/x", "/x|"),
+        ("", "|"),
+        ("oi", "oi|"),
+    ]:
+        assert digitar(Linha(opcoes), digitado, tab) == completo
+
+
+def test_explorar_a_linha() -> None:
+    """Vinte mil teclas ao acaso, comparadas com uma lista de caracteres e um cursor."""
+    sorte = random.Random(1984)
+    linha, lista, cursor = Linha(), [], 0
+    letras = ["a", "b", " ", "ç", "漢", "😀", FAMILIA, "👍🏽"]
+    for _ in range(20_000):
+        tecla = sorte.choice([*letras, "esquerda", "direita", "home", "end", "backspace", "delete", "ctrl+u", "ctrl+k"])
+        if tecla in letras:
+            linha.tecla(tecla)
+            lista.insert(cursor, tecla)
+            cursor += 1
+        else:
+            linha.tecla(Tecla(tecla))
+            match tecla:
+                case "esquerda":
+                    cursor = max(0, cursor - 1)
+                case "direita":
+                    cursor = min(len(lista), cursor + 1)
+                case "home":
+                    cursor = 0
+                case "end":
+                    cursor = len(lista)
+                case "backspace" if cursor:
+                    cursor -= 1
+                    del lista[cursor]
+                case "delete":
+                    del lista[cursor : cursor + 1]
+                case "ctrl+u":
+                    del lista[:cursor]
+                    cursor = 0
+                case "ctrl+k":
+                    del lista[cursor:]
+        assert (linha.texto, linha.texto[: linha.cursor]) == ("".join(lista), "".join(lista[:cursor])), tecla
