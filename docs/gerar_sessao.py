@@ -9,160 +9,108 @@ movimento. Nada aqui é desenhado à mão.
 
 O enredo: Bia chega primeiro, e Yuri é o número 2 na fila. Ana atende Bia; quando Bia sai, é a vez
 de Yuri. Uma mensagem de Ana chega no meio de uma frase dele, e o que ele já tinha digitado continua
-na tela. Yuri encerra a conversa, e Ana espera o próximo com uma frase também pela metade.
+na tela. Yuri encerra a conversa enquanto Ana lhe escreve: a frase dela não vai para ninguém, e o
+Enter que ela aperta só chama o próximo.
 
 São três programas e este quarto, e nenhum sabe quando os outros terminam o que estão fazendo. Por
 isso não há um só `sleep`: cada passo espera até ver na tela o que o passo anterior deveria causar.
 É o que uma pessoa faz, e é por isso que o resultado não depende da pressa da máquina.
 """
 
-import codecs
 import fcntl
 import os
 import pty
 import re
-import select
 import signal
 import struct
 import sys
 import termios
-import time
 from html import escape
 from pathlib import Path
 
 RAIZ = Path(__file__).resolve().parent.parent
 IMAGENS = RAIZ / "docs" / "img"
-PRAZO = 10.0  # segundos que um passo espera pelo anterior antes de desistir
+sys.path.insert(0, str(RAIZ / "tests"))
 
-Letra = tuple[str, str]  # (caractere, cor)
-
-
-# --- A tela: o pouco de um emulador de terminal que estes programas usam --------------------------
-
-CORES = {"31": "vermelho", "32": "verde", "33": "amarelo", "34": "azul", "36": "ciano"}
-_SEQUENCIA = re.compile(r"\x1b(?:\[([?0-9;]*))?([A-Za-z78])")
+from pseudoterminal import Emulador, Leitor  # noqa: E402
 
 
-class Tela:
-    """Uma grade de letras e um cursor; `escrever` entende o texto e as sequências de controle."""
+# --- O terminal: o emulador dos testes, que aqui também guarda as cores ---------------------------
 
-    def __init__(self, colunas: int) -> None:
-        self.colunas = colunas
-        self.linhas: list[list[Letra]] = [[]]
-        self.x = self.y = 0
-        self._guardado = (0, 0)
-        self._cor = ""
+CORES = {31: "vermelho", 32: "verde", 33: "amarelo", 34: "azul", 36: "ciano"}
 
-    def escrever(self, texto: str) -> str:
-        """Desenha `texto`; devolve o começo de sequência que ficou para o próximo pedaço."""
-        i = 0
-        while i < len(texto):
-            if texto[i] != "\x1b":
-                self._letra(texto[i])
-                i += 1
-            elif achado := _SEQUENCIA.match(texto, i):
-                self._controle(*achado.groups())
-                i = achado.end()
-            else:
-                return texto[i:]
-        return ""
+
+class Letra(str):
+    """Uma letra que sabe a sua cor."""
+
+    cor = ""
+
+
+class EmuladorColorido(Emulador):
+    """O emulador dos testes, com a cor de cada letra."""
+
+    _cor = ""
 
     def _letra(self, letra: str) -> None:
-        if letra == "\r":
-            self.x = 0
-        elif letra == "\n":
-            self._descer()
-        elif letra == "\b":
-            self.x = max(0, self.x - 1)
-        elif letra.isprintable():
-            if self.x == self.colunas:
-                self.x = 0
-                self._descer()
-            linha = self.linhas[self.y]
-            linha += [(" ", "")] * (self.x + 1 - len(linha))
-            linha[self.x] = (letra, self._cor)
-            self.x += 1
+        colorida = Letra(letra)
+        colorida.cor = self._cor
+        super()._letra(colorida)
 
-    def _descer(self) -> None:
-        self.y += 1
-        if self.y == len(self.linhas):
-            self.linhas.append([])
-
-    def _controle(self, argumento: str | None, final: str) -> None:
-        match final:
-            case "A":
-                self.y = max(0, self.y - int(argumento or 1))
-            case "B":
-                for _ in range(int(argumento or 1)):
-                    self._descer()
-            case "7":
-                self._guardado = (self.x, self.y)
-            case "8":
-                self.x, self.y = self._guardado
-            case "C":
-                self.x = min(self.colunas - 1, self.x + int(argumento or 1))
-            case "K":
-                del self.linhas[self.y][0 if argumento == "2" else self.x :]
-            case "J":
-                del self.linhas[self.y][self.x :]
-                del self.linhas[self.y + 1 :]
-            case "m":
-                self._cor = CORES.get(argumento, "")
-
-    def textos(self) -> list[str]:
-        return ["".join(letra for letra, _ in linha).rstrip() for linha in self.linhas]
+    def _acao(self, acao: str, numero: int, peca: str) -> None:
+        if acao == "m":
+            self._cor = CORES.get(numero, "")
+        super()._acao(acao, numero, peca)
 
 
-class Terminal:
+class Terminal(Leitor):
     """Um shell num pseudoterminal, com os dois verbos de quem o usa: digitar e esperar."""
+
+    ALTURA = 50  # linhas
 
     def __init__(self, titulo: str, colunas: int) -> None:
         self.titulo = titulo
-        self.tela = Tela(colunas)
-        self._resto = ""
-        self._decodificar = codecs.getincrementaldecoder("utf-8")().decode
-        self.pid, self.fd = pty.fork()
+        self.emulador = EmuladorColorido(colunas, self.ALTURA)
+        self.pid, descritor = pty.fork()
         if self.pid == 0:
             pasta_do_python = os.path.dirname(sys.executable)
             os.chdir(RAIZ)
             os.environ.update(PS1="$ ", TERM="xterm", PATH=f"{pasta_do_python}:{os.environ['PATH']}")
             os.environ.pop("NO_COLOR", None)
             os.execlp("sh", "sh", "-i")
-        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 50, colunas, 0, 0))
+        super().__init__(descritor)
+        fcntl.ioctl(descritor, termios.TIOCSWINSZ, struct.pack("HHHH", self.ALTURA, colunas, 0, 0))
         self.espera("$")
+
+    @property
+    def tela(self) -> str:
+        return "\n".join(self.emulador.linhas)
+
+    def _recebeu(self, chegou: str) -> None:
+        self.emulador.receber(chegou)
 
     def digita(self, teclas: str) -> None:
         """Aperta as teclas e espera vê-las na tela, como faz quem digita."""
-        os.write(self.fd, teclas.encode())
-        self._ler_ate(lambda: self.tela.textos()[-1].endswith(teclas), teclas)
+        os.write(self.descritor, teclas.encode())
+        self._le_ate(lambda: self.tela.endswith(teclas), teclas)
 
     def envia(self, linha: str) -> None:
         """Digita uma linha e aperta Enter."""
         self.digita(linha)
-        os.write(self.fd, b"\r")
+        os.write(self.descritor, b"\r")
 
     def espera(self, *trechos: str) -> None:
         """Lê até que todos os trechos estejam na tela, nessa ordem."""
         padrao = re.compile(".*".join(map(re.escape, trechos)), re.DOTALL)
-        self._ler_ate(lambda: padrao.search("\n".join(self.tela.textos())), " … ".join(trechos))
+        self._le_ate(lambda: padrao.search(self.tela), " … ".join(trechos))
 
     def espera_prompt(self, prompt: str) -> None:
         """Lê a tela até que a última linha seja só o prompt: o programa quer ouvir."""
-        self._ler_ate(lambda: self.tela.textos()[-1] == prompt.rstrip(), prompt)
+        self._le_ate(lambda: self.emulador.linhas[-1] == prompt.rstrip(), prompt)
 
     def fecha(self) -> None:
         os.kill(self.pid, signal.SIGHUP)
-        os.close(self.fd)
+        os.close(self.descritor)
         os.waitpid(self.pid, 0)
-
-    def _ler_ate(self, aconteceu, descricao: str) -> None:
-        limite = time.monotonic() + PRAZO
-        while not aconteceu():
-            resta = limite - time.monotonic()
-            if resta <= 0 or not select.select([self.fd], [], [], resta)[0]:
-                tela = "\n".join(self.tela.textos())
-                raise SystemExit(f"{self.titulo}: esperava {descricao!r}, e a tela era\n{tela}")
-            self._resto = self.tela.escrever(self._resto + self._decodificar(os.read(self.fd, 4096)))
 
 
 # --- A fotografia: uma tela em SVG ----------------------------------------------------------------
@@ -185,11 +133,12 @@ class Foto:
     """O que havia num terminal num instante."""
 
     def __init__(self, terminal: Terminal, titulo: str | None = None, ultimas: int = 0) -> None:
-        tela = terminal.tela
+        emulador = terminal.emulador
         self.titulo = titulo or terminal.titulo
-        self.colunas = tela.colunas
-        self.linhas = [list(linha) for linha in tela.linhas][-ultimas:]
-        self.cursor = (tela.x, tela.y - (len(tela.linhas) - len(self.linhas)))
+        self.colunas = emulador.colunas
+        ate = max(len(emulador.linhas), emulador.y + 1)
+        self.linhas = [list(linha) for linha in emulador.tela[:ate]][-ultimas:]
+        self.cursor = (emulador.x, emulador.y - (ate - len(self.linhas)))
 
     @property
     def largura(self) -> float:
@@ -224,10 +173,11 @@ class Foto:
         return "\n".join([*partes, "</g>"])
 
 
-def _trechos(letras: list[Letra]) -> list[tuple[int, str, str]]:
+def _trechos(letras: list[str]) -> list[tuple[int, str, str]]:
     """Agrupa letras seguidas da mesma cor: (coluna, cor, texto), sem espaços nas pontas."""
     trechos: list[tuple[int, str, str]] = []
-    for coluna, (letra, cor) in enumerate(letras):
+    for coluna, letra in enumerate(letras):
+        cor = getattr(letra, "cor", "")
         if trechos and trechos[-1][1] == cor:
             inicio, _, texto = trechos[-1]
             trechos[-1] = (inicio, cor, texto + letra)
@@ -318,7 +268,7 @@ def encenar() -> None:
     servidor.envia("python servidor.py")
     servidor.espera("Aceitando conexões", "outros terminais")
 
-    yuri, ana = Terminal("cliente", 59), Terminal("atendente", 67)
+    yuri, ana = Terminal("cliente", 58), Terminal("atendente", 68)
     filme = Filme([servidor], [yuri, ana])
     filme.quadro()
 
@@ -332,6 +282,7 @@ def encenar() -> None:
     filme.quadro(0.8)
     yuri.envia("Yuri")
     yuri.espera("número 2 na fila")
+    yuri.espera_prompt("Sua mensagem: ")
     servidor.espera("Yuri (CLIENTE) conectou")
     filme.quadro(1.8)
 
@@ -342,24 +293,24 @@ def encenar() -> None:
     ana.espera("falando com Bia.")
     bia.espera("falando com Ana.")
     yuri.espera("número 1 na fila")
-    ana.espera_prompt("Sua mensagem: ")
+    ana.espera_prompt("Sua mensagem para Bia: ")
     servidor.espera("Par formado: Bia")
     filme.quadro(1.8)
     ana.digita("Olá, Bia! Em que posso ajudar?")
     filme.quadro(0.8)
     ana.envia("")
     bia.espera("[Ana]: Olá, Bia!")
-    bia.espera_prompt("Sua mensagem: ")
+    bia.espera_prompt("Sua mensagem para Ana: ")
     bia.envia("Já resolvi, obrigada!")
     ana.espera("[Bia]: Já resolvi, obrigada!")
-    bia.espera_prompt("Sua mensagem: ")
+    bia.espera_prompt("Sua mensagem para Ana: ")
     filme.quadro()
     bia.envia("/sair")
 
     ana.espera("O cliente Bia desconectou.", "falando com Yuri.")
     yuri.espera("falando com Ana.")
-    yuri.espera_prompt("Sua mensagem: ")
-    ana.espera_prompt("Sua mensagem: ")
+    yuri.espera_prompt("Sua mensagem para Ana: ")
+    ana.espera_prompt("Sua mensagem para Yuri: ")
     servidor.espera("Par formado: Yuri")
     filme.quadro(1.8)
     yuri.digita("Meu pedido não ch")
@@ -368,7 +319,7 @@ def encenar() -> None:
     ana.digita("Olá, Yuri! Conte o que houve.")
     filme.quadro(0.8)
     ana.envia("")
-    yuri.espera("[Ana]: Olá, Yuri!", "Sua mensagem: Meu pedido não ch")
+    yuri.espera("[Ana]: Olá, Yuri!", "Sua mensagem para Ana: Meu pedido não ch")
     filme.quadro(1.8)
     durante = Foto(yuri, "2. Chega uma mensagem de Ana", ultimas=3)
     yuri.digita("egou.")
@@ -376,26 +327,31 @@ def encenar() -> None:
     depois = Foto(yuri, "3. Yuri continua de onde estava", ultimas=3)
     yuri.envia("")
     ana.espera("[Yuri]: Meu pedido não chegou.")
-    ana.espera_prompt("Sua mensagem: ")
+    ana.espera_prompt("Sua mensagem para Yuri: ")
     filme.quadro()
     ana.envia("Ele sai hoje para entrega.")
     yuri.espera("[Ana]: Ele sai hoje")
-    yuri.espera_prompt("Sua mensagem: ")
+    yuri.espera_prompt("Sua mensagem para Ana: ")
     filme.quadro()
     yuri.envia("Ótimo, obrigado!")
     ana.espera("[Yuri]: Ótimo, obrigado!")
-    ana.espera_prompt("Sua mensagem: ")
+    ana.espera_prompt("Sua mensagem para Yuri: ")
     filme.quadro()
     ana.digita("De nada! Precisando, é só ch")
-    yuri.espera_prompt("Sua mensagem: ")
+    yuri.espera_prompt("Sua mensagem para Ana: ")
     yuri.digita("/encerrar")
     filme.quadro()
     yuri.envia("")
     yuri.espera("Você encerrou a conversa.", "Sessão encerrada.")
     yuri.espera_prompt("$")
-    ana.espera("O cliente Yuri encerrou a conversa.", "(Aguardando clientes...)", "é só ch")
+    ana.espera("O cliente Yuri encerrou a conversa.", "Enter chama o próximo")
+    ana.espera_prompt("Sua mensagem: ")
     servidor.espera("Yuri (CLIENTE) será desconectado")
-
+    filme.quadro(2.4)
+    ana.envia("")
+    ana.espera("Enter chama o próximo", "(Aguardando clientes...)")
+    ana.espera_prompt("Sua mensagem: ")
+    servidor.espera("Yuri (CLIENTE) será desconectado", "Ana (ATENDENTE) de volta à fila.")
     filme.quadro(4.0)
 
     filme.gravar(
@@ -408,7 +364,7 @@ def encenar() -> None:
         [antes, durante, depois],
     )
     for terminal in (servidor, yuri, ana):
-        print(f"== {terminal.titulo}", *terminal.tela.textos(), "", sep="\n")
+        print(f"== {terminal.titulo}", terminal.tela, "", sep="\n")
     for terminal in (ana, yuri, bia, servidor):
         terminal.fecha()
 

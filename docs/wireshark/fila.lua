@@ -150,7 +150,7 @@ end
 
 local DO_SERVIDOR = conjunto("NOME SENHA DEPARTAMENTO FILA CONECTADO FIM AVISO")
 local PERGUNTAS = conjunto("NOME SENHA DEPARTAMENTO")
-local PEDIDOS = conjunto("FIM FILA PAUSA VOLTA TRANSFERIR")
+local PEDIDOS = conjunto("FIM FILA PAUSA VOLTA TRANSFERIR PRONTO")
 local COM_ARGUMENTO = conjunto("FIM TRANSFERIR")
 
 local function conexao_de(fluxo)
