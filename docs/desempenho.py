@@ -16,6 +16,7 @@ import socket
 import socketserver
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import defaultdict
@@ -23,6 +24,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
+from typing import NamedTuple
 
 RAIZ = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(RAIZ))
@@ -30,7 +32,7 @@ sys.path.insert(0, str(RAIZ))
 from atendimento.maquina import permitir_descritores  # noqa: E402
 
 TAMANHO = 64
-"""Bytes de uma linha no fio, com o prefixo e o `\\n`: entra e sai do servidor igual."""
+"""Bytes de uma linha de texto no fio, com o prefixo e o `\\n`: entra e sai do servidor igual. A de JSON diz o mesmo."""
 
 INUNDACAO = 300_000
 """Linhas de uma inundação."""
@@ -76,11 +78,13 @@ class ServidorMinimo(socketserver.ThreadingTCPServer):
     request_queue_size = 1024
 
 
-def variantes() -> dict[str, list[str]]:
-    """O comando de cada servidor que se mede; prender a um núcleo e SCHED_BATCH, só no Linux."""
+def variantes(pasta: str) -> dict[str, list[str]]:
+    """O comando de cada servidor que se mede; prender a um núcleo e SCHED_BATCH, só no Linux. O registro fica na pasta."""
     servidor = [sys.executable, "servidor.py", "--host", "127.0.0.1", "--porta", "0", "--max-conexoes", "10000"]
     espalhado, relay = [*servidor, "--varios-nucleos"], [sys.executable, __file__, "--relay"]
-    comandos = {"servidor": servidor, "servidor, vários núcleos": espalhado}
+    gravando = [*servidor, "--registro", os.path.join(pasta, "conversas.csv")]
+    comandos = {"servidor": servidor, "servidor, JSON": servidor, "servidor, --registro": gravando}
+    comandos["servidor, vários núcleos"] = espalhado
     if shutil.which("taskset") and shutil.which("chrt"):
         lote = ["chrt", "--batch", "0"]
         preso = ["taskset", "-c", str(min(os.sched_getaffinity(0)))]
@@ -143,47 +147,62 @@ def ler_ate(sock: socket.socket, palavra: bytes) -> None:
         dados += pedaco
 
 
-def entrar(porta: int, tipo: str, nome: str, palavra: bytes) -> socket.socket:
+def entrar(porta: int, tipo: str, nome: str, palavra: bytes, em_json: bool = False) -> socket.socket:
     """Conecta, identifica-se e lê até `palavra`."""
     sock = socket.create_connection(("127.0.0.1", porta), timeout=10)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.sendall(f"{tipo}\n{nome}\n".encode())
-    ler_ate(sock, palavra)
+    sock.sendall((f'{{"comando":"{tipo.lower()}","nome":"{nome}"}}\n' if em_json else f"{tipo}\n{nome}\n").encode())
+    ler_ate(sock, palavra.lower().strip(b":") if em_json else palavra)
     return sock
 
 
+class Ponta(NamedTuple):
+    """Um lado de um par: o socket, a linha que ele diz e os bytes da que ele lê."""
+
+    sock: socket.socket
+    linha: bytes
+    chegam: int
+
+
 @contextlib.contextmanager
-def pares(porta: int, quantos: int) -> Iterator[list[tuple[socket.socket, bytes]]]:
-    """Forma pares; dá as pontas, o par de cada uma ao lado dela, e a linha que cada uma diz."""
+def pares(porta: int, quantos: int, em_json: bool = False) -> Iterator[list[Ponta]]:
+    """Forma pares; dá as pontas, o par de cada uma ao lado dela."""
     with contextlib.ExitStack() as pilha:
         pontas = []
         for i in range(quantos):
-            atendente = pilha.enter_context(entrar(porta, "ATENDENTE", f"A{i}", b"FILA:OK"))
-            cliente = pilha.enter_context(entrar(porta, "CLIENTE", f"C{i}", b"CONECTADO:"))
-            ler_ate(atendente, b"CONECTADO:")
-            pontas += [(cliente, linha_de(f"C{i}")), (atendente, linha_de(f"A{i}"))]
+            atendente = pilha.enter_context(entrar(porta, "ATENDENTE", f"A{i}", b"FILA", em_json))
+            cliente = pilha.enter_context(entrar(porta, "CLIENTE", f"C{i}", b"CONECTADO", em_json))
+            ler_ate(atendente, b"conectado" if em_json else b"CONECTADO")
+            for sock, nome in (cliente, f"C{i}"), (atendente, f"A{i}"):
+                pontas.append(Ponta(sock, *linha_de(nome, em_json)))
         yield pontas
 
 
-def linha_de(nome: str) -> bytes:
-    return f"[{nome}]: ".ljust(TAMANHO - 1, "x").encode() + b"\n"
+def linha_de(nome: str, em_json: bool) -> tuple[bytes, int]:
+    """A linha que `nome` diz, e os bytes que ela tem quando chega ao par, com um nome do mesmo tamanho."""
+    prefixo = f"[{nome}]: "
+    texto = "x" * (TAMANHO - len(prefixo) - 1)
+    if em_json:
+        linha = f'{{"comando":"mensagem","texto":"{texto}"}}\n'
+        return linha.encode(), len(linha) + len(f'"nome":"{nome}",')
+    return f"{prefixo}{texto}\n".encode(), TAMANHO
 
 
-def conversar(pontas: list[tuple[socket.socket, bytes]], segundos: float) -> list[float]:
+def conversar(pontas: list[Ponta], segundos: float) -> list[float]:
     """Uma linha no ar por par, que vai e volta; devolve os segundos que cada ida ou volta levou."""
     tempos, partidas = [], [0.0] * len(pontas)
     with selectors.DefaultSelector() as seletor:
-        for i, (sock, linha) in enumerate(pontas):
-            seletor.register(sock, selectors.EVENT_READ, (i // 2, sock.recv, sock.send, linha))
+        for i, (sock, linha, chegam) in enumerate(pontas):
+            seletor.register(sock, selectors.EVENT_READ, (i // 2, sock.recv, sock.send, linha, chegam))
         agora = time.perf_counter()
         fim = agora + segundos
-        for i, (sock, linha) in enumerate(pontas[::2]):
+        for i, (sock, linha, _) in enumerate(pontas[::2]):
             partidas[i] = time.perf_counter()
             sock.send(linha)
         while agora < fim:
             for chave, _ in seletor.select(10):
-                par, receber, enviar, linha = chave.data
-                if len(receber(TAMANHO)) != TAMANHO:
+                par, receber, enviar, linha, chegam = chave.data
+                if len(receber(chegam)) != chegam:
                     raise ConnectionError("chegou meia linha")
                 agora = time.perf_counter()
                 tempos.append(agora - partidas[par])
@@ -192,10 +211,10 @@ def conversar(pontas: list[tuple[socket.socket, bytes]], segundos: float) -> lis
     return tempos
 
 
-def inundar(pontas: list[tuple[socket.socket, bytes]]) -> float:
+def inundar(pontas: list[Ponta]) -> float:
     """Um lado escreve sem parar, o outro lê; devolve as linhas por segundo."""
-    (cliente, linha), (atendente, _) = pontas
-    total = INUNDACAO * TAMANHO
+    (cliente, linha, _), (atendente, _, chegam) = pontas
+    total, a_chegar = INUNDACAO * len(linha), INUNDACAO * chegam
     bloco = memoryview(linha * 1024)
     enviados = recebidos = 0
     with selectors.DefaultSelector() as seletor:
@@ -203,7 +222,7 @@ def inundar(pontas: list[tuple[socket.socket, bytes]]) -> float:
             sock.setblocking(False)
             seletor.register(sock, evento)
         inicio = time.perf_counter()
-        while recebidos < total:
+        while recebidos < a_chegar:
             for chave, _ in seletor.select(10):
                 if chave.fileobj is atendente:
                     recebidos += len(atendente.recv(1 << 18))
@@ -229,8 +248,8 @@ class Conversa:
     cpu: float  # microssegundos do servidor, por linha
 
     @classmethod
-    def medir(cls, comando: list[str], quantos: int, segundos: float) -> "Conversa":
-        with no_ar(comando) as (porta, pid), pares(porta, quantos) as pontas:
+    def medir(cls, comando: list[str], em_json: bool, quantos: int, segundos: float) -> "Conversa":
+        with no_ar(comando) as (porta, pid), pares(porta, quantos, em_json) as pontas:
             antes = (trocas(pid), cpu(pid)) if NO_LINUX else (float("nan"),) * 2
             inicio = time.perf_counter()
             tempos = conversar(pontas, segundos)
@@ -245,8 +264,8 @@ class Conversa:
         return cls(*(median(getattr(rodada, campo) for rodada in rodadas) for campo in cls.__dataclass_fields__))
 
 
-def medir_inundacao(comando: list[str]) -> float:
-    with no_ar(comando) as (porta, _), pares(porta, 1) as pontas:
+def medir_inundacao(comando: list[str], em_json: bool) -> float:
+    with no_ar(comando) as (porta, _), pares(porta, 1, em_json) as pontas:
         return inundar(pontas)
 
 
@@ -337,8 +356,9 @@ def main() -> None:
     opcoes.esperando = min(max(opcoes.esperando, 10), 5000)
     permitir_descritores(2 * opcoes.esperando + 256)
 
-    comandos = variantes()
-    inundados = ["servidor", "servidor, vários núcleos", "relay mínimo"]
+    pasta = tempfile.TemporaryDirectory()
+    comandos = variantes(pasta.name)
+    inundados = ["servidor", "servidor, JSON", "servidor, --registro", "servidor, vários núcleos", "relay mínimo"]
     conversas: dict[tuple[str, int], list[Conversa]] = defaultdict(list)
     inundacoes: dict[str, list[float]] = defaultdict(list)
     total = opcoes.rodadas * (2 * len(comandos) + len(inundados)) + 2
@@ -346,10 +366,10 @@ def main() -> None:
     # Uma rodada passa por todos: se a máquina ficar ocupada por um instante, atrapalha a todos.
     for _ in range(opcoes.rodadas):
         for nome, quantos in itertools.product(comandos, (1, 50)):
-            conversas[nome, quantos].append(Conversa.medir(comandos[nome], quantos, opcoes.segundos))
+            conversas[nome, quantos].append(Conversa.medir(comandos[nome], "JSON" in nome, quantos, opcoes.segundos))
             barra(next(passo), total, f"{nome}: {quantos} par(es)")
         for nome in inundados:
-            inundacoes[nome].append(medir_inundacao(comandos[nome]))
+            inundacoes[nome].append(medir_inundacao(comandos[nome], "JSON" in nome))
             barra(next(passo), total, f"{nome}: inundação")
     pouca = medir_espera(comandos["servidor"], 10, 0)
     barra(next(passo), total, "10 esperando")
