@@ -2,6 +2,7 @@
 
 import functools
 import os.path
+import re
 import unicodedata
 from collections.abc import Sequence
 
@@ -61,6 +62,28 @@ def dobrar(texto: str, colunas: int, recuo: str = "") -> list[str]:
             ocupadas = len(recuo)
         linhas[-1] += grafema
         ocupadas += largura(grafema)
+    return linhas
+
+
+_PALAVRA = re.compile(" *[^ ]+")
+
+
+def dobrar_entre_palavras(texto: str, colunas: int, recuo: str) -> list[str]:
+    """Como `dobrar`, para o que só se lê: quebra nos espaços, que ali somem; só a palavra maior que uma linha se parte."""
+    linhas, ocupadas = [""], 0
+    for palavra in _PALAVRA.findall(texto):
+        ocupa = largura_total(palavra)
+        if ocupadas + ocupa <= colunas:
+            linhas[-1] += palavra
+            ocupadas += ocupa
+            continue
+        sem_espaco = palavra.lstrip(" ")
+        cabe_na_seguinte = len(recuo) + largura_total(sem_espaco) <= colunas
+        if cabe_na_seguinte or ocupadas > colunas - 3:  # ou nem o começo dela cabe nesta
+            palavra = recuo + sem_espaco
+            linhas.append("")
+        linhas[-1:] = dobrar(linhas[-1] + palavra, colunas, recuo)
+        ocupadas = largura_total(linhas[-1])
     return linhas
 
 

@@ -19,7 +19,8 @@ class Colagem(str):
 
 _PECA = re.compile(
     r"\x1b\[200~(?P<colado>.*?)\x1b\[201~"
-    r"|\x1b{1,2}(?:\[(?!200~)(?P<numeros>[0-?]*)[ -/]*(?P<final>[@-~])|O(?P<curta>[@-~])|(?P<alt>[^\x1b\[O]))"
+    r"|\x1b(?:\[(?!200~)(?P<numeros>[0-?]*)[ -/]*(?P<final>[@-~])|O(?P<curta>[@-~])|(?P<alt>[^\x00-\x1f\x7f\[O]))"
+    r"|\x1b(?:\[[ -?]*|O)?(?=[^ -~])"  # a tecla Esc, ou uma sequência que não acabou: o que vem agora não é dela
     r"|(?P<texto>[^\x00-\x1f\x7f]+)"
     r"|(?P<controle>[^\x1b])",
     re.DOTALL,

@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from atendimento.linha import Linha, dobrar, grafemas, largura_total
+from atendimento.linha import Linha, dobrar, dobrar_entre_palavras, grafemas, largura_total
 from atendimento.teclas import Colagem, Tecla, Teclas
 
 FAMILIA = "👨‍👩‍👧"
@@ -39,6 +39,7 @@ def nomes(*nomes_das_teclas: str) -> list[str]:
         ("\x1bb\x1bf", nomes("alt+b", "alt+f")),
         ("\x1b[15~\x1b[99;9;9z\x1b[?1u", []),
         ("\x1b\x1b[D", nomes("esquerda")),
+        ("\x1b\r\x1b[\x03\x1b[1;é", [*nomes("enter", "ctrl+c"), "é"]),
         ("\x1b[200~a\r\x1b[Ab\x1b[201~c", [Colagem("a\r\x1b[Ab"), "c"]),
         ("\x1b[200~\x1b[201~x", ["x"]),
     ],
@@ -54,6 +55,7 @@ def nomes(*nomes_das_teclas: str) -> list[str]:
         "Alt",
         "desconhecidas",
         "Esc e depois seta",
+        "sequência que não acabou",
         "colagem",
         "colagem vazia",
     ],
@@ -115,6 +117,21 @@ def test_dobrar() -> None:
             assert all(largura_total(linha) <= colunas for linha in (primeira, *outras))
             assert all(linha.startswith("  ") for linha in outras)
             assert primeira + "".join(linha[2:] for linha in outras) == texto
+
+
+def test_dobrar_entre_palavras() -> None:
+    """Só se parte a palavra maior que uma linha, e do texto só somem os espaços em que se quebrou."""
+    sorte = random.Random(8)
+    for colunas in (20, 40, 80):
+        for _ in range(50):
+            palavras = ["".join(sorte.choices("aç漢", k=sorte.choice([1, 5, 12, 12, 100]))) for _ in range(20)]
+            linhas = dobrar_entre_palavras(" ".join(palavras), colunas, "  ")
+            assert all(largura_total(linha) <= colunas for linha in linhas)
+            assert all(linha.startswith("  ") and linha[2:] == linha.strip() for linha in linhas[1:])
+            assert "".join(linhas).replace(" ", "") == "".join(palavras)
+            vistas = " ".join(linhas).split()
+            assert all(palavra in vistas for palavra in palavras if largura_total(palavra) <= colunas - 2)
+    assert dobrar_entre_palavras("  recuado  no  meio ", 80, "  ") == ["  recuado  no  meio ".rstrip()]
 
 
 # --- As teclas na linha ---------------------------------------------------------------------------
