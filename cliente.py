@@ -16,9 +16,10 @@ from collections.abc import Iterator
 from atendimento.comandos import Comandos
 from atendimento.perguntas import Perguntas
 from atendimento.tela import Tela
-from atendimento.terminal import analisador_de_conversa
+from atendimento.terminal import Analisador, departamento_escrito, host_escrito, inteiro, valido
 from protocolo import (
     MAXIMO_DA_LINHA,
+    PORTA_PADRAO,
     PRAZO_ESGOTADO,
     SENHA_INCORRETA,
     Aviso,
@@ -34,6 +35,7 @@ from protocolo import (
     Texto,
     Tipo,
     lotes_do_servidor,
+    validar_nome,
 )
 
 
@@ -75,7 +77,8 @@ class Cliente:
         with contextlib.suppress(EOFError):
             while True:
                 linha = self.tela.ler()  # bloqueia
-                if comando := self.interpretar(linha):
+                comando = self.interpretar(linha)
+                if comando:
                     self.enviar(comando)
         self.saindo = self.tela.ha_pessoa  # antes que o servidor responda ao fim
         # Só o nosso lado do fluxo acaba aqui: o que já foi enviado chega antes do fim.
@@ -117,19 +120,18 @@ class Cliente:
         """Conta à pessoa o que o servidor disse; diz se é o fim do programa. Exige a trava da tela."""
         if self.saindo:
             return False
-        match comando:
-            case Fila(posicao):
-                self.tela.par = ""
-                self.contar_fila(posicao)
-            case Conectado(nome):
-                self.contar_conexao(nome)
-            case Mensagem(nome, textos):
-                for texto in textos:
-                    self.tela.dizer(f"[{nome}]: {texto}")
-            case Aviso(mensagem):
-                self.tela.dizer(f"({mensagem})", "amarelo")
-            case Fim(mensagem):
-                return self.contar_fim(mensagem)
+        if isinstance(comando, Mensagem):
+            for texto in comando.textos:
+                self.tela.dizer(f"[{comando.nome}]: {texto}")
+        elif isinstance(comando, Fila):
+            self.tela.par = ""
+            self.contar_fila(comando.posicao)
+        elif isinstance(comando, Conectado):
+            self.contar_conexao(comando.nome)
+        elif isinstance(comando, Aviso):
+            self.tela.dizer(f"({comando.mensagem})", "amarelo")
+        elif isinstance(comando, Fim):
+            return self.contar_fim(comando.mensagem)
         return False
 
     def contar_fila(self, posicao: int | None) -> None:
@@ -191,14 +193,14 @@ class Cliente:
             for lote in self.lotes:
                 for lugar, comando in enumerate(lote):
                     self.sock.settimeout(None)  # é mesmo um servidor da fila
-                    match comando:
-                        case Pergunta(campo, opcoes):
-                            self.enviar(Resposta(campo, self.perguntas.responder(campo, opcoes)))
-                        case Fim():
-                            return comando
-                        case _ if "nome" in self.perguntas.respostas:
-                            self.lotes = itertools.chain([lote[lugar:]], self.lotes)  # já é da conversa
-                            return None
+                    if isinstance(comando, Pergunta):
+                        resposta = self.perguntas.responder(comando.campo, comando.opcoes)
+                        self.enviar(Resposta(comando.campo, resposta))
+                    elif isinstance(comando, Fim):
+                        return comando
+                    elif "nome" in self.perguntas.respostas:
+                        self.lotes = itertools.chain([lote[lugar:]], self.lotes)  # já é da conversa
+                        return None
         except TimeoutError:
             return Fim(f"Nada respondeu em {self.PRIMEIRA_RESPOSTA_EM} s: não parece ser o servidor da fila.")
         except ConnectionError:
@@ -223,9 +225,20 @@ def motivo(erro: OSError | UnicodeError) -> str:
     return MOTIVOS.get(erro.errno) or str(erro.strerror or erro)
 
 
+def ler_opcoes(programa: type[Cliente]) -> argparse.Namespace:
+    analisador = Analisador(programa.descricao)
+    analisador.opcao("--host", "127.0.0.1", "endereço do servidor", tipo=host_escrito)
+    analisador.opcao("--porta", PORTA_PADRAO, "porta do servidor", tipo=inteiro(1, 65535))
+    analisador.opcao("--nome", None, "o seu nome; sem ele, o programa pergunta", tipo=valido(validar_nome))
+    analisador.opcao("--departamento", None, programa.ajuda_do_departamento, tipo=departamento_escrito)
+    analisador.chave("--json", "fala com o servidor em JSON, e não em texto")
+    analisador.chave("--sem-som", "não toca o terminal quando uma conversa começa")
+    return analisador.parse_args()
+
+
 def main(programa: type[Cliente] = Cliente) -> int:
     """O comando `python cliente.py` e, com o `Atendente`, `python atendente.py`."""
-    opcoes = analisador_de_conversa(programa.descricao, programa.ajuda_do_departamento).parse_args()
+    opcoes = ler_opcoes(programa)
     try:
         with Tela(som=not opcoes.sem_som) as tela:
             try:
@@ -238,7 +251,7 @@ def main(programa: type[Cliente] = Cliente) -> int:
                 alguem.conversar()
             except KeyboardInterrupt:
                 tela.mostrar("Saindo...")
-    except EOFError:
+    except (EOFError, KeyboardInterrupt):
         pass  # a pessoa desistiu, ou a entrada acabou, antes de dizer quem é
     except (OSError, UnicodeError) as erro:
         onde = f"{opcoes.host}, porta {opcoes.porta}"

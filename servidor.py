@@ -27,7 +27,6 @@ import itertools
 import logging
 import os
 import queue
-import signal
 import socket
 import socketserver
 import sys
@@ -43,7 +42,7 @@ from atendimento.log import iniciar_log
 from atendimento.maquina import endereco_na_rede, motivo_de_nao_abrir
 from atendimento.rastro import Rastro, SocketRastreado, TravaRastreada
 from atendimento.registro import Registro, motivo
-from atendimento.terminal import Analisador, caminho_escrito, inteiro, segundos, senha_valida, valido
+from atendimento.terminal import Analisador, caminho_escrito, host_escrito, inteiro, segundos, senha_valida, valido
 from protocolo import (
     PORTA_PADRAO,
     PRAZO_ESGOTADO,
@@ -100,7 +99,8 @@ class Atendimento(socketserver.BaseRequestHandler):
 
     @property
     def endereco(self) -> str:
-        return "{}:{}".format(*self.client_address)
+        host, porta = self.client_address[:2]
+        return f"[{host}]:{porta}" if ":" in host else f"{host}:{porta}"
 
     def identificar(self) -> None:
         """TIPO, a senha se for o caso, NOME, o departamento se houver; depois, a fila.
@@ -342,13 +342,14 @@ def anunciar(host: str, porta: int) -> None:
         opcao = f" --host {host}{opcao}"
     log.info("Aceitando conexões em %s, porta %d. Ctrl+C encerra.", host, porta)
     log.info("Nesta máquina, em outros terminais: python cliente.py%s   python atendente.py%s", opcao, opcao)
-    if host in ("0.0.0.0", "::") and (endereco := endereco_na_rede()):
+    endereco = endereco_na_rede() if host in ("0.0.0.0", "::") else None
+    if endereco:
         log.info("Em outra máquina da rede: python cliente.py --host %s%s", endereco, opcao)
 
 
 def ler_opcoes() -> argparse.Namespace:
     analisador = Analisador("Servidor da fila de atendimento: une clientes e atendentes para conversar.")
-    analisador.opcao("--host", "0.0.0.0", "endereço em que aceita conexões")
+    analisador.opcao("--host", "0.0.0.0", "endereço em que aceita conexões", tipo=host_escrito)
     analisador.opcao("--porta", PORTA_PADRAO, "porta TCP; 0 escolhe uma livre", tipo=inteiro(0, 65535))
     analisador.opcao("--max-conexoes", 1000, "conexões ao mesmo tempo", tipo=inteiro(1, 1_000_000))
     analisador.opcao("--prazo-identificacao", 60.0, "segundos para cada linha da identificação", tipo=segundos)
@@ -410,8 +411,7 @@ def preparar_o_processo(max_conexoes: int) -> None:
 def ouvir_sinais() -> queue.SimpleQueue[int]:
     """A fila em que cai o que manda encerrar: Ctrl+C, SIGTERM, a janela que se fecha.
 
-    O segundo sinal não espera pelo encerramento: termina já, com código 1. O que quem nos lançou mandou ignorar
-    (`nohup`) continua ignorado.
+    O segundo sinal não espera pelo encerramento: termina já, com código 1.
     """
     sinais: queue.SimpleQueue[int] = queue.SimpleQueue()
     primeiro = iter([True])
@@ -423,10 +423,7 @@ def ouvir_sinais() -> queue.SimpleQueue[int]:
         else:
             os._exit(1)
 
-    for nome in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):  # o último é o Ctrl+Break do Windows
-        sinal = getattr(signal, nome, None)
-        if sinal is not None and signal.getsignal(sinal) is not signal.SIG_IGN:
-            signal.signal(sinal, tratar)
+    maquina.tratar_sinais(tratar, *maquina.ENCERRAM)
     maquina.ao_fechar_a_janela(lambda: sinais.put(0))
     return sinais
 

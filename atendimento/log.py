@@ -6,7 +6,7 @@ import logging.handlers
 import queue
 import sys
 
-from atendimento.terminal import colorir, usar_cores
+from atendimento.terminal import aceitar_tudo, colorir, usar_cores
 
 log = logging.getLogger("fila")
 
@@ -46,9 +46,9 @@ class Formatador(logging.Formatter):
 def iniciar_log() -> queue.Queue:
     """Liga o log à saída padrão e devolve a fila por onde ele passa."""
     logging.raiseExceptions = False  # disco cheio, pipe quebrado: o log se perde, o servidor segue
-    sys.stdout.reconfigure(errors="replace")
+    aceitar_tudo(sys.stdout)
     fila: queue.Queue = queue.Queue(maxsize=10_000)
-    saida = logging.StreamHandler(sys.stdout)
+    saida = logging.StreamHandler(sys.stdout) if sys.stdout else logging.NullHandler()
     saida.setFormatter(Formatador(usar_cores(sys.stdout)))
     logging.handlers.QueueListener(fila, saida).start()
     log.addHandler(LogSemEspera(fila))

@@ -9,6 +9,7 @@ import logging
 import os
 import random
 import select
+import signal
 import socket
 import sys
 import threading
@@ -128,7 +129,43 @@ def motivo_de_nao_abrir(erro: OSError | UnicodeError, host: str, porta: int) -> 
     return f"o endereço {host} não é desta máquina. Confira o valor de --host."
 
 
-# --- A janela -------------------------------------------------------------------------------------
+# --- Os sinais e a janela -------------------------------------------------------------------------
+
+
+def tratar_sinais(tratar: Callable[[int, object], object] | signal.Handlers, *nomes: str) -> None:
+    """`tratar` passa a cuidar dos sinais com estes nomes, se o sistema os tem. Só na thread principal.
+
+    O que quem nos lançou bloqueou deixa de estar bloqueado; o que ele mandou ignorar (`nohup`) continua ignorado.
+    """
+    for nome in nomes:
+        sinal = getattr(signal, nome, None)
+        if sinal is not None and signal.getsignal(sinal) is not signal.SIG_IGN:
+            signal.signal(sinal, tratar)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+ENCERRAM = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+"""Ctrl+C, `kill`, a janela que se fecha, e o Ctrl+Break do Windows."""
+
+
+def ouvir_o_que_encerra() -> None:
+    """O primeiro Ctrl+C levanta `KeyboardInterrupt`, e outro sinal que encerra, `SystemExit`; os seguintes, nada.
+
+    Assim um segundo Ctrl+C não interrompe a arrumação que o primeiro começou.
+    """
+
+    def sair(sinal: int, _: object) -> None:
+        ignorar_o_que_encerra()
+        raise KeyboardInterrupt if sinal == signal.SIGINT else SystemExit(128 + sinal)
+
+    tratar_sinais(sair, *ENCERRAM)
+
+
+def ignorar_o_que_encerra() -> None:
+    """Já se está encerrando."""
+    tratar_sinais(signal.SIG_IGN, *ENCERRAM)
+
 
 FECHAMENTOS = (2, 5, 6)
 """O que o Windows conta antes de acabar com um programa de console: fecharam a janela, a sessão ou a máquina."""

@@ -11,6 +11,9 @@ import select
 import signal
 from typing import TextIO
 
+from atendimento.maquina import ignorar_o_que_encerra, ouvir_o_que_encerra, tratar_sinais
+from atendimento.terminal import descritor, e_terminal
+
 try:
     import termios
 except ImportError:  # Windows
@@ -51,27 +54,18 @@ class EntradaPosix(Entrada):
         self._decodificar = codecs.getincrementaldecoder("utf-8-sig")("replace").decode
         self._sino, self._corda = os.pipe()  # quem puxa a corda escreve; o sino acorda `ler`
         self._a_ler = [descritor, self._sino]
-        for ponta in self._sino, self._corda:
-            os.set_blocking(ponta, False)
+        os.set_blocking(self._corda, False)
 
     def abrir(self) -> None:
+        ouvir_o_que_encerra()
         if self.terminal:
             self._original = termios.tcgetattr(self._descritor)
             self.atenta(False)
-            # O que quem nos lançou bloqueou ficaria bloqueado; o que mandou ignorar (nohup), continua ignorado.
-            tratadores = {
-                signal.SIGWINCH: lambda *_: None,  # basta acordar
-                signal.SIGCONT: self._continuar,
-                signal.SIGTERM: self._sair,
-                signal.SIGHUP: self._sair,
-            }
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, [*tratadores, signal.SIGINT, signal.SIGTSTP])
             signal.set_wakeup_fd(self._corda, warn_on_full_buffer=False)  # qualquer sinal acorda `ler`
-            for sinal, tratador in tratadores.items():
-                if signal.getsignal(sinal) is not signal.SIG_IGN:
-                    signal.signal(sinal, tratador)
+            tratar_sinais(self._continuar, "SIGCONT", "SIGWINCH")
 
     def fechar(self) -> None:
+        ignorar_o_que_encerra()
         if self.terminal:
             signal.set_wakeup_fd(-1)
             self._ajustar(self._original, termios.TCSAFLUSH)
@@ -90,8 +84,7 @@ class EntradaPosix(Entrada):
             dados = b""  # a janela se fechou
         if not dados:
             self._a_ler = [self._sino]  # daqui em diante só há por que acordar
-            return self._decodificar(b"", final=True) or None
-        return self._decodificar(dados)
+        return self._decodificar(dados) if dados else None
 
     def acordar(self) -> None:
         with contextlib.suppress(OSError):  # cheio: já vai acordar; fechado: ninguém mais espera
@@ -118,9 +111,6 @@ class EntradaPosix(Entrada):
     def _continuar(self, *_: object) -> None:
         self._ajustar(self._modo, termios.TCSANOW)
 
-    def _sair(self, sinal: int, _: object) -> None:
-        raise SystemExit(128 + sinal)
-
 
 class Console(Entrada):
     """O IDLE e os parecidos: não são terminais, mas há uma pessoa. Só `input()` sabe lê-los, e nada o acorda."""
@@ -128,26 +118,18 @@ class Console(Entrada):
     def ler(self, prazo: float | None = None) -> str | None:
         try:
             return input() + "\n"
-        except EOFError:
+        except (EOFError, ValueError, RuntimeError):  # acabou, ou alguém a fechou
             return None
-
-
-def descritor(fluxo: TextIO | None) -> int | None:
-    """O número do fluxo no sistema, se ele tem um."""
-    try:
-        return fluxo.fileno()
-    except (AttributeError, OSError, ValueError):
-        return None
 
 
 def entrada_de(entrada: TextIO | None, saida: TextIO | None) -> Entrada:
     """A entrada que serve a estes fluxos: os do processo, ou os que uma IDE pôs no lugar."""
-    numero, da_saida = descritor(entrada), descritor(saida)
+    numero = descritor(entrada)
     if entrada is None:
         numero = os.open(os.devnull, os.O_RDONLY)  # uma entrada que já acabou
     elif numero is None or not os.isatty(numero) and (entrada.isatty() or "PYCHARM_HOSTED" in os.environ):
         return Console()
-    terminal = os.isatty(numero) and da_saida is not None and os.isatty(da_saida)
+    terminal = e_terminal(entrada) and e_terminal(saida)
     if termios:
         return EntradaPosix(numero, terminal)
     from atendimento.teclado_windows import EntradaWindows  # que só se importa lá

@@ -8,6 +8,7 @@ import re
 import time
 from ctypes import wintypes
 
+from atendimento.maquina import ignorar_o_que_encerra, ouvir_o_que_encerra
 from atendimento.teclado import Entrada
 from atendimento.teclas import COLAGEM, FIM_DA_COLAGEM
 
@@ -53,6 +54,7 @@ class EntradaWindows(Entrada):
             # Com as sequências de escape ligadas, e a última coluna como a do xterm.
             self._sistema.SetConsoleMode(self._saida, self._modos[1][1] | 0x0001 | 0x0004 | 0x0008)
             self.atenta(False)
+        ouvir_o_que_encerra()
 
     def _modo(self, console: wintypes.HANDLE) -> int:
         modo = wintypes.DWORD()
@@ -60,6 +62,7 @@ class EntradaWindows(Entrada):
         return modo.value
 
     def fechar(self) -> None:
+        ignorar_o_que_encerra()
         if self.terminal:
             self._sistema.FlushConsoleInputBuffer(self._entrada)
             for console, modo in self._modos:
@@ -112,7 +115,7 @@ class EntradaWindows(Entrada):
 
     def _escrito(self, evento: _EventoDoConsole) -> str:
         if evento.tipo != 1 or not evento.apertada and not (evento.tecla == 0x12 and evento.letra):  # Alt+0233
-            return ""  # o rato, a janela que mudou: basta ter acordado
+            return ""  # o mouse, a janela que mudou: basta ter acordado
         ctrl, alt = evento.controles & 0x000C, evento.controles & 0x0003
         if evento.letra:
             letra = self._juntar(evento.letra.to_bytes(2, "little"))

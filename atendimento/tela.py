@@ -12,10 +12,10 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
-from atendimento.linha import Linha, dobrar, largura_total
-from atendimento.teclado import Console, descritor, entrada_de
+from atendimento.linha import Linha, dobrar, dobrar_entre_palavras, largura_total
+from atendimento.teclado import Console, entrada_de
 from atendimento.teclas import DESLIGAR_COLAGEM, LIGAR_COLAGEM, Tecla, Teclas
-from atendimento.terminal import colorir, usar_cores
+from atendimento.terminal import aceitar_tudo, colorir, descritor, usar_cores
 
 RECUO = "  "
 """O que é do programa (`***`, `(...)`) só aparece na coluna 0: a continuação de uma mensagem, nunca."""
@@ -42,15 +42,17 @@ class Tela:
     """Linhas coladas que vão com um Enter só."""
 
     def __init__(self, som: bool = True) -> None:
+        aceitar_tudo(sys.stdin)
+        aceitar_tudo(sys.stdout)
         self._saida = sys.stdout
-        for fluxo in sys.stdin, sys.stdout:
-            if hasattr(fluxo, "reconfigure"):
-                fluxo.reconfigure(errors="replace")
+        self._janela = descritor(sys.stdout)
         self._entrada = entrada_de(sys.stdin, sys.stdout)
         self.interativa = self._entrada.terminal
         self.ha_pessoa = self.interativa or isinstance(self._entrada, Console)
         self.recusa: Callable[[str], str] = lambda texto: ""  # por que um texto não pode ir, ou nada
         self._ansi = self.interativa and os.environ.get("TERM") != "dumb"
+        # A colagem entre marcas se liga a cada desenho: quem nos parou e continuou pode tê-la desligado.
+        self._ligar_colagem, self._desligar_colagem = (LIGAR_COLAGEM, DESLIGAR_COLAGEM) if self._ansi else ("", "")
         self._cores = self.interativa and usar_cores(sys.stdout)
         self._som = som and self.interativa
         self._teclas = Teclas()
@@ -75,15 +77,12 @@ class Tela:
 
     def __enter__(self) -> "Tela":
         self._entrada.abrir()
-        if self._ansi:
-            self._escrever(LIGAR_COLAGEM)
         return self
 
     def __exit__(self, *_: object) -> None:
         with self.desenho():
             self._lendo = False
-            if self._ansi:
-                self._novas += DESLIGAR_COLAGEM
+        self._escrever(self._desligar_colagem)
         self._entrada.fechar()
 
     # Escrever, de qualquer thread.
@@ -106,7 +105,7 @@ class Tela:
     def dizer(self, texto: str, cor: str | None = None, tocar: bool = False) -> None:
         """Põe `texto` no desenho; `tocar` chama quem está longe (BEL). Exige a trava."""
         for linha in texto.split("\n"):
-            for parte in dobrar(linha, self._tamanho()[0], RECUO) if self.interativa else [linha]:
+            for parte in dobrar_entre_palavras(linha, self._tamanho()[0], RECUO) if self.interativa else [linha]:
                 self._novas += colorir(parte, cor, self._cores) + "\n"
         if tocar and self._som:
             self._novas += "\a"
@@ -230,7 +229,8 @@ class Tela:
                 self._escrever("\x1b[H\x1b[2J")
                 self._desenhado = []
             case "ctrl+z":
-                self._suspender()
+                self._escrever(self._apagar() + self._desligar_colagem)
+                self._entrada.suspender()
             case _:
                 self.linha.tecla(tecla)
         return None
@@ -253,11 +253,6 @@ class Tela:
         texto = "" if self._oculta else self.linha.texto
         self._novas += self._prompt + texto.replace("\n", f"\n{RECUO}") + "\n"
 
-    def _suspender(self) -> None:
-        self._escrever(self._apagar() + (DESLIGAR_COLAGEM if self._ansi else ""))
-        self._entrada.suspender()
-        self._escrever(LIGAR_COLAGEM if self._ansi else "")
-
     # A linha na tela. Exigem a trava.
 
     @property
@@ -267,7 +262,7 @@ class Tela:
     def _tamanho(self) -> tuple[int, int]:
         """Colunas e linhas do terminal agora: a variável COLUMNS pode ser velha."""
         try:
-            colunas, linhas = os.get_terminal_size(descritor(self._saida))
+            colunas, linhas = os.get_terminal_size(self._janela)
         except OSError:
             colunas, linhas = 0, 0
         return colunas or 80, linhas or 24
@@ -290,7 +285,7 @@ class Tela:
         # cursor volta ao seu lugar escrevendo de novo o que está antes dele.
         abaixo = len(vistas) - len(acima) - 1
         volta = (f"\x1b[{abaixo}A" if abaixo else "") + f"\r{no_cursor}"
-        return "\r\n".join(vistas) + (volta if self.linha.cursor < len(visivel) else "")
+        return self._ligar_colagem + "\r\n".join(vistas) + (volta if self.linha.cursor < len(visivel) else "")
 
     def _dobrar(self, texto: str, colunas: int) -> list[str]:
         linhas = dobrar(texto, colunas if self._ansi else colunas - 1)
@@ -311,12 +306,11 @@ class Tela:
         return (f"\x1b[{subir}A" if subir else "") + "\r\x1b[J\r"
 
     def _escrever(self, texto: str) -> None:
-        if self._saida is None or not texto:
-            return
-        try:
-            self._saida.write(texto)
-            self._saida.flush()
-        except UnicodeEncodeError:
-            self._saida.write(texto.encode("ascii", "replace").decode())
-        except (OSError, ValueError):
-            self._saida = None  # ninguém mais a lê
+        while texto and self._saida:
+            try:
+                self._saida.write(texto)
+                return self._saida.flush()
+            except UnicodeEncodeError as erro:  # o fluxo não é do Python, e não sabe trocar
+                texto = texto[: erro.start] + "?" * (erro.end - erro.start) + texto[erro.end :]
+            except (OSError, ValueError):
+                self._saida = None  # ninguém mais a lê

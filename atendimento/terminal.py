@@ -7,13 +7,12 @@ import re
 from collections.abc import Callable
 from typing import NoReturn, TextIO
 
-from protocolo import PORTA_PADRAO, limpar, validar_nome
+from protocolo import limpar
 
 try:
-    import colorama
-    from colorama import just_fix_windows_console
+    from colorama import just_fix_windows_console as preparar_console
 except ImportError:  # não está instalada, ou é mais velha que a 0.4.6: no Windows, sem cores
-    colorama = None
+    preparar_console = None
 
 # --- Argumentos ---------------------------------------------------------------------------------
 
@@ -30,7 +29,6 @@ class Analisador(argparse.ArgumentParser):
 
     def __init__(self, descricao: str) -> None:
         super().__init__(description=descricao, add_help=False, allow_abbrev=False, usage="%(prog)s [opções]")
-        self.formatter_class = _Ajuda
         self._grupo = self.add_argument_group("opções")
         self._grupo.add_argument("-h", "--ajuda", "--help", action="help", help="mostra esta ajuda")
 
@@ -51,17 +49,13 @@ class Analisador(argparse.ArgumentParser):
         """Acrescenta uma opção sem valor: presente ou ausente."""
         self._grupo.add_argument(nome, action="store_true", help=ajuda)
 
+    def format_help(self) -> str:
+        return super().format_help().replace("usage: ", "uso: ", 1)
+
     def error(self, message: str) -> NoReturn:
         for original, traducao in self._TRADUCOES.items():
-            if re.fullmatch(original, message):
-                message = re.sub(original, traducao, message)
-                break
+            message = re.sub(rf"\A{original}\Z", traducao, message)
         self.exit(2, f"{self.prog}: {message}\nUse --ajuda para ver as opções.\n")
-
-
-class _Ajuda(argparse.HelpFormatter):
-    def add_usage(self, usage, actions, groups, prefix=None):
-        super().add_usage(usage, actions, groups, "uso: ")
 
 
 def inteiro(minimo: int, maximo: int) -> Callable[[str], int]:
@@ -96,59 +90,56 @@ def valido(validar: Callable[[str], object]) -> Callable[[str], object]:
     return converter
 
 
-def departamento_escrito(texto: str) -> str:
-    """Um tipo de argumento: um departamento, que só o servidor sabe se existe."""
-    departamento = limpar(texto).strip()
-    if not departamento:
-        raise argparse.ArgumentTypeError("diga o nome de um departamento")
-    return departamento
+def escrito(falta: str) -> Callable[[str], str]:
+    """Um tipo de argumento: um texto que se vê, já limpo; `falta` é o erro de quem não o dá."""
+
+    def converter(texto: str) -> str:
+        texto = limpar(texto)
+        if not texto.strip() or re.search("[\ud800-\udfff]", texto):  # o que na linha de comando não era texto
+            raise argparse.ArgumentTypeError(falta)
+        return texto
+
+    return converter
 
 
-def senha_valida(texto: str) -> str:
-    """Um tipo de argumento: a senha como chegará pelo fio, já limpa."""
-    senha = limpar(texto)
-    try:
-        senha.encode()
-    except UnicodeEncodeError:
-        senha = ""
-    if not senha:
-        raise argparse.ArgumentTypeError("a senha precisa ter ao menos um caractere que se possa digitar")
-    return senha
+host_escrito = escrito("diga o nome, ou o endereço, de uma máquina")
+departamento_escrito = escrito("diga o nome de um departamento")
+caminho_escrito = escrito("diga o nome do arquivo")
+senha_valida = escrito("a senha precisa ter ao menos um caractere que se possa digitar")
 
 
-def caminho_escrito(texto: str) -> str:
-    """Um tipo de argumento: o caminho de um arquivo. Vazio é uma variável que ninguém definiu."""
-    if not texto:
-        raise argparse.ArgumentTypeError("diga o nome do arquivo")
-    return texto
-
-
-def analisador_de_conversa(descricao: str, departamento: str) -> Analisador:
-    """As opções de `cliente.py` e de `atendente.py`; `departamento` explica a opção desse nome."""
-    analisador = Analisador(descricao)
-    analisador.opcao("--host", "127.0.0.1", "endereço do servidor")
-    analisador.opcao("--porta", PORTA_PADRAO, "porta do servidor", tipo=inteiro(1, 65535))
-    analisador.opcao("--nome", None, "o seu nome; sem ele, o programa pergunta", tipo=valido(validar_nome))
-    analisador.opcao("--departamento", None, departamento, tipo=departamento_escrito)
-    analisador.chave("--json", "fala com o servidor em JSON, e não em texto")
-    analisador.chave("--sem-som", "não toca o terminal quando uma conversa começa")
-    return analisador
-
-
-# --- Cores --------------------------------------------------------------------------------------
+# --- A saída ------------------------------------------------------------------------------------
 
 _CODIGOS = {"vermelho": 31, "verde": 32, "amarelo": 33, "azul": 34, "magenta": 35, "ciano": 36}  # ANSI
 
 
-def usar_cores(saida: TextIO) -> bool:
+def descritor(fluxo: TextIO | None) -> int | None:
+    """O número do fluxo no sistema, se ele existe e tem um: os que uma IDE põe no lugar não têm."""
+    try:
+        return fluxo.fileno()
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def e_terminal(fluxo: TextIO | None) -> bool:
+    """Diz se o fluxo é um terminal de verdade, que entende sequências de escape."""
+    numero = descritor(fluxo)
+    return numero is not None and os.isatty(numero)
+
+
+def aceitar_tudo(fluxo: TextIO | None) -> None:
+    """O que o fluxo não sabe ler ou escrever passa a ser um `?`, se ele é um fluxo do Python."""
+    if hasattr(fluxo, "reconfigure"):
+        fluxo.reconfigure(errors="replace")
+
+
+def usar_cores(saida: TextIO | None) -> bool:
     """Diz se `saida` merece cores, e prepara o console do Windows para elas."""
-    if not saida.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+    if not e_terminal(saida) or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
-    if os.name == "nt" and colorama is None:
-        return False
-    if colorama is not None:
-        just_fix_windows_console()
-    return True
+    if preparar_console:
+        preparar_console()
+    return preparar_console is not None or os.name != "nt"
 
 
 def colorir(texto: str, cor: str | None, cores: bool) -> str:

@@ -1,5 +1,6 @@
 """As linhas de comando: cada opção faz o que diz, e cada erro tem a sua frase, em português. E o log do servidor."""
 
+import ast
 import errno
 import io
 import logging
@@ -8,8 +9,10 @@ import queue
 import re
 import shlex
 import socket
+import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from test_protocolo import casos
@@ -20,6 +23,8 @@ import servidor as modulo
 from atendimento import log as modulo_do_log
 from atendimento import terminal
 from atendimento.rastro import Rastro, TravaRastreada
+
+RAIZ = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -207,6 +212,7 @@ def test_registro_impossivel(abre, tmp_path, nome, motivo):
 
 
 DE_0, DE_1 = "--porta: use um inteiro de 0 a 65535, e não ", "--porta: use um inteiro de 1 a 65535, e não "
+HOST = "--host: diga o nome, ou o endereço, de uma máquina"
 MAXIMO = "--max-conexoes: use um inteiro de 1 a 1000000, e não "
 ENVIO = "--prazo-envio: use segundos, acima de zero e até um dia, e não "
 SENHA = "--senha-atendentes: a senha precisa ter ao menos um caractere que se possa digitar"
@@ -215,6 +221,8 @@ NAO_SERVE = "--departamentos: o departamento {!r} não serve: use de 1 a 40 cara
 
 USOS_ERRADOS = {
     "cliente.py --nome a[b]": "--nome: Nome inválido: use de 1 a 40 caracteres, sem colchetes.",
+    "cliente.py --host ''": HOST,
+    "servidor.py --host \udcff": HOST,
     "cliente.py --porta 0": DE_1 + "'0'",
     "cliente.py --porta 65536": DE_1 + "'65536'",
     "cliente.py --departamento ''": SEM_DEPARTAMENTO,
@@ -257,10 +265,28 @@ def test_uso_errado(digita, capsys, linha, erro):
     programa, *opcoes = shlex.split(linha)
     digita(programa, *opcoes)
     with pytest.raises(SystemExit) as fim:
-        modulo.ler_opcoes() if programa == "servidor.py" else terminal.analisador_de_conversa("", "").parse_args()
+        modulo.ler_opcoes() if programa == "servidor.py" else cliente.ler_opcoes(cliente.Cliente)
     saida, erros = capsys.readouterr()
     assert (fim.value.code, saida) == (2, "")
     assert erros == f"{programa}: {erro}\nUse --ajuda para ver as opções.\n"
+
+
+UM_PYTHON_VELHO = """
+import runpy, sys
+sys.version_info = (3, 9, 18)
+runpy.run_path(sys.argv[1], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("programa", ["servidor.py", "cliente.py", "atendente.py"])
+def test_python_velho_demais(programa):
+    """O programa diz de qual precisa: para chegar a dizê-lo, ele e o que importa antes têm de se compilar lá."""
+    for arquivo in {programa, "cliente.py", "atendimento/__init__.py"}:
+        ast.parse((RAIZ / arquivo).read_text(encoding="utf-8"), feature_version=(3, 7))
+    comando = [sys.executable, "-c", UM_PYTHON_VELHO, programa]
+    fim = subprocess.run(comando, cwd=RAIZ, capture_output=True, encoding="utf-8", env=os.environ | {"PYTHONUTF8": "1"})
+    precisa = "Este programa precisa do Python 3.10 ou mais novo; este é o 3.9.\n"
+    assert (fim.returncode, fim.stdout, fim.stderr) == (1, "", precisa)
 
 
 DA_CONVERSA = "--host= --porta= --nome= --departamento= --json --sem-som", ["127.0.0.1", "12345"]
@@ -298,13 +324,22 @@ def test_ajuda(digita, capsys, monkeypatch, main, opcoes, padroes):
 # --- Cores e log ----------------------------------------------------------------------------------
 
 
+class DeIDE(io.StringIO):
+    """Um fluxo que outro programa pôs no lugar: diz-se um terminal, e não tem descritor nem `reconfigure`."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 def test_usar_cores(monkeypatch):
-    """Só num terminal que as quer."""
-    tela, arquivo = (type("Saida", (), {"isatty": lambda _, e_tela=e_tela: e_tela})() for e_tela in (True, False))
+    """Só num terminal de verdade, que as quer."""
+    tela, arquivo = (type("Saida", (), {"fileno": lambda _, n=numero: n})() for numero in (7, 8))
+    monkeypatch.setattr(os, "isatty", lambda numero: numero == 7)
     for no_color, term, cores in (("", "xterm", True), ("1", "xterm", False), ("", "dumb", False)):
         monkeypatch.setenv("NO_COLOR", no_color)
         monkeypatch.setenv("TERM", term)
-        assert (terminal.usar_cores(tela), terminal.usar_cores(arquivo)) == (cores, False)
+        assert terminal.usar_cores(tela) is cores
+        assert not any(map(terminal.usar_cores, (arquivo, DeIDE(), None)))
 
 
 def linha_de_log(texto: str, quem: str = "fila", **extras: str) -> logging.LogRecord:
@@ -331,11 +366,11 @@ def test_a_forma_do_log():
         assert f" \x1b[{cor}m[{marca}]\x1b[0m Olá!" in colorido.format(linha_de_log("Olá!", marca=marca))
 
 
-def test_o_log_numa_saida_que_nao_tem_acentos(monkeypatch):
-    """O que a saída não sabe escrever ela troca, e o que ela recusa se perde sem traceback."""
-    saida, logger = io.BytesIO(), logging.getLogger("fila")
+def registrar(saida: io.TextIOBase | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Liga o log a `saida`, e espera que diga `Olá!` nela."""
+    logger = logging.getLogger("fila")
     antes, nivel = list(logger.handlers), logger.level
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(saida, encoding="ascii", write_through=True))
+    monkeypatch.setattr(sys, "stdout", saida)
     monkeypatch.setattr(logging, "raiseExceptions", True)
     fila = modulo_do_log.iniciar_log()
     try:
@@ -345,4 +380,20 @@ def test_o_log_numa_saida_que_nao_tem_acentos(monkeypatch):
     finally:
         logger.handlers = antes
         logger.setLevel(nivel)
-    assert saida.getvalue().endswith(b" [SERVIDOR] Ol?!\n") and not logging.raiseExceptions
+    assert not logging.raiseExceptions  # o que a saída recusa se perde sem traceback
+
+
+def test_o_log_numa_saida_que_nao_tem_acentos(monkeypatch):
+    """O que a saída não sabe escrever ela troca."""
+    saida = io.BytesIO()
+    registrar(io.TextIOWrapper(saida, encoding="ascii", newline="\n", write_through=True), monkeypatch)
+    assert saida.getvalue().endswith(b" [SERVIDOR] Ol?!\n")
+
+
+def test_o_log_sem_uma_saida_do_sistema(monkeypatch, capfd):
+    """Numa IDE o log aparece, sem cores; sem saída nenhuma ele não vai para outro lugar."""
+    na_ide = DeIDE()
+    registrar(na_ide, monkeypatch)
+    assert na_ide.getvalue().endswith(" [SERVIDOR] Olá!\n")
+    registrar(None, monkeypatch)
+    assert capfd.readouterr() == ("", "")

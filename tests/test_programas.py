@@ -34,7 +34,7 @@ CHAT_ENCERRADO, SESSAO_ENCERRADA = "*** Chat encerrado. ***", "*** Sessão encer
 DESCONECTADO = "*** Desconectado do servidor. ***"
 COMANDOS = "(Para ver os comandos, /ajuda.)"
 ACABOU = "(A conversa acabou; o que está escrito não foi enviado. Enter fecha.)"
-NAO_ENVIADO = ["(O que você escrevia não foi enviado. Enter chama o próximo; ↑ traz o texto de v", "  olta.)"]
+NAO_ENVIADO = ["(O que você escrevia não foi enviado. Enter chama o próximo; ↑ traz o texto de", "  volta.)"]
 ENTROU = {
     "cliente.py": f"Procurando um atendente...\n{COMANDOS}",
     "atendente.py": f"Você está online e aguardando clientes.\n{COMANDOS}",
@@ -611,5 +611,8 @@ def test_servidor_em_ipv6(cena: Cena) -> None:
         pytest.skip("esta máquina não tem IPv6")
     servidor = cena.servidor("--host", "::1")
     assert f"python cliente.py --host ::1 --porta {cena.porta} " in servidor.espera_na_tela("python atendente.py")
+    with Conexao(socket.create_connection(("::1", cena.porta), PRAZO)) as yuri:
+        yuri.envia("CLIENTE\nYuri")
+        servidor.espera_na_tela(f"Yuri (CLIENTE) conectou de [::1]:{yuri.sock.getsockname()[1]}.")
     servidor.processo.terminate()
     servidor.espera_fim()

@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("pty", reason="sem pseudoterminais (Windows)")
 
 from atendimento.carteiro import Carteiro  # noqa: E402
-from atendimento.linha import dobrar, largura_total  # noqa: E402
+from atendimento.linha import dobrar, dobrar_entre_palavras, largura_total  # noqa: E402
 from pseudoterminal import CIMA, CTRL_A, CTRL_C, CTRL_D, CTRL_K, CTRL_L, CTRL_U, CTRL_Z, DIREITA  # noqa: E402
 from pseudoterminal import ENTER, ESQUERDA, TAB, Conexao, NoTerminal  # noqa: E402
 from test_programas import ACABOU, ENTROU, INICIO, LIVRE, NAO_ENVIADO, PARA_ANA, PARA_BIA, PARA_YURI  # noqa: E402
@@ -39,7 +39,7 @@ def test_nada_se_mistura(fila: Cena, colunas: int) -> None:
     """Teclas e mensagens em ordem sorteada: a cada passo a tela e o cursor são os que têm de ser."""
     sorte = random.Random(colunas)
     ana, yuri = fila.conversa(colunas=colunas)
-    mensagens = [parte for linha in INICIO.split("\n") for parte in dobrar(linha, colunas, "  ")]
+    mensagens = [parte for linha in INICIO.split("\n") for parte in dobrar_entre_palavras(linha, colunas, "  ")]
     antes, depois = [], []
     for passo in range(40):
         match sorte.choice(["letra", "letra", "muitas", "esquerda", "direita", "inicio", "mensagem", "mensagem"]):
@@ -61,7 +61,7 @@ def test_nada_se_mistura(fila: Cena, colunas: int) -> None:
             case "mensagem":
                 texto = f"{passo} " + "".join(sorte.choices("abcç漢 😀", k=sorte.choice([1, 10, colunas, 3 * colunas])))
                 ana.envia(texto)
-                mensagens += dobrar(f"[Ana]: {texto}", colunas, "  ")
+                mensagens += dobrar_entre_palavras(f"[Ana]: {texto}", colunas, "  ")
         linhas = [*mensagens, *dobrar(PARA_ANA + "".join(antes + depois), colunas)]
         tela = "\n".join(linha.rstrip() for linha in linhas).rstrip("\n")
         yuri.espera_tela(tela)
@@ -127,7 +127,7 @@ def test_continuacao_recuada(fila: Cena) -> None:
     """O que Ana escreve não imita um aviso na coluna 0; a largura é a do terminal, e não a de um COLUMNS velho."""
     ana, yuri = fila.conversa(COLUMNS="20", LINES="5")
     falso = "*** Atendimento encerrado. ***"
-    ana.envia("x" * 73 + falso)
+    ana.envia(f"{'x' * 73} {falso}")
     yuri.espera_no_fim(f"[Ana]: {'x' * 73}", f"  {falso}", PARA_ANA)
 
 
@@ -325,6 +325,38 @@ def test_sinais_de_quem_lancou(fila: Cena) -> None:
     yuri.espera_fim(128 + signal.SIGTERM)
 
 
+@casos(
+    "programa, visto", {"servidor": ("servidor.py", "Ctrl+C encerra."), "cliente": ("cliente.py", "Digite seu nome")}
+)
+def test_sinais_de_quem_lancou_sem_teclado(fila: Cena, programa: str, visto: str) -> None:
+    """O mesmo, no servidor e num programa que ainda pergunta o nome."""
+    porta = "0" if programa == "servidor.py" else str(fila.porta)
+    with NoTerminal("-c", SINAIS_DE_QUEM_LANCOU, programa, "--porta", porta) as eu:
+        eu.espera_na_tela(visto)
+        eu.processo.send_signal(signal.SIGHUP)
+        eu.processo.send_signal(signal.SIGINT)
+        eu.espera_fim()
+
+
+SAINDO_SE_INTERROMPE = """
+import signal, sys, cliente
+from atendimento.tela import Tela
+sair = Tela.__exit__
+Tela.__exit__ = lambda *argumentos: signal.raise_signal(signal.SIGINT) or sair(*argumentos)
+sys.argv[0] = "cliente.py"
+sys.exit(cliente.main())
+"""
+
+
+def test_dois_ctrl_c(cena: Cena) -> None:
+    """O segundo Ctrl+C, que chega enquanto se sai, não interrompe a saída, nem antes do primeiro prompt."""
+    aceita = cena.impostor()
+    yuri = cena.terminal("-c", SAINDO_SE_INTERROMPE)
+    aceita().espera_na_tela("CLIENTE\n")
+    yuri.digita(CTRL_C)
+    assert yuri.espera_fim() == "Saindo..."
+
+
 # --- Com quem se fala, e o fim --------------------------------------------------------------------
 
 
@@ -444,7 +476,7 @@ class DeIDE:
     \"\"\"Como os fluxos do IDLE: dizem-se terminais, e não têm descritor.\"\"\"
     def __init__(self, descritor): self.arquivo = os.fdopen(descritor, "w" if descritor else "r", closefd=False)
     def isatty(self): return True
-    def write(self, texto): return self.arquivo.write(texto)
+    def write(self, texto): return self.arquivo.write(texto.encode("latin-1").decode("latin-1"))
     def flush(self): self.arquivo.flush()
     def readline(self, *limite): return self.arquivo.readline(*limite)
 
@@ -455,7 +487,7 @@ sys.exit(cliente.main())
 
 
 def test_console_de_ide(fila: Cena) -> None:
-    """As perguntas aparecem, lê-se com `input()`, e nada de escapes; no fim, Enter fecha."""
+    """As perguntas aparecem, lê-se com `input()`, sem escapes, e só o que não cabe vira `?`; no fim, Enter fecha."""
     ana = fila.conecta("ATENDENTE", "Ana")
     yuri = fila.terminal("-c", DE_IDE)
     yuri.espera_tela("Digite seu nome:")
@@ -463,10 +495,10 @@ def test_console_de_ide(fila: Cena) -> None:
     yuri.espera_na_tela("falando com Ana.")
     yuri.digita("Olá\n")
     ana.espera_na_tela("[Yuri]: Olá\n")
-    ana.envia("Oi!\nFIM:")
+    ana.envia("É o 漢字?\nFIM:")
     yuri.espera_na_tela("*** Sessão encerrada. ***\n(Enter fecha.)")
     yuri.digita("\n")
-    assert "\n[Ana]: Oi!\n" in yuri.espera_fim()
+    assert "\n[Ana]: É o ???\n" in yuri.espera_fim()
     assert "\x1b" not in yuri.saida and "Sua mensagem" not in yuri.saida
 
 
@@ -488,7 +520,8 @@ def test_comeco_e_fim_da_entrada(fila: Cena) -> None:
         ana.espera_na_tela("CONECTADO:Yuri\n")
         ana.envia("FIM:")
         yuri.espera_fim()
-    fila.por_pipe("cliente.py", "Bia\r\nOlá\r\n/sair".encode()).espera_fim()
+    meia_letra = b"\xc3"
+    fila.por_pipe("cliente.py", "Bia\r\nOlá\r\n/sair".encode() + meia_letra).espera_fim()
     ana.espera_na_tela("CONECTADO:Bia\n[Bia]: Olá\nFIM:Atendimento encerrado. O cliente Bia desconectou.\n")
 
 
