@@ -106,7 +106,7 @@ def test_de_quem_e_um_socket(par_de_sockets, contado):
     rastreado = SocketRastreado(um, Rastro())
     assert rastreado.fileno() == um.fileno()
     outro.sendall(b"a\nb\n")
-    quantos = rastreado.send(b"x" * 10_000_000)
+    quantos = rastreado.send(b"x" * 900_000)
     dona = threading.Thread(target=rastreado.recv, args=(2,), name="conexao-1 Ana")
     dona.start()
     dona.join(PRAZO)
