@@ -248,6 +248,8 @@ def main(programa: type[Cliente] = Cliente) -> int:
                 tela.mostrar(alguem.ja_entrou)
                 if tela.ha_pessoa:
                     tela.mostrar("(Para ver os comandos, /ajuda.)", "amarelo")
+                if tela.ha_pessoa and not tela.interativa:  # o IDLE só escreve entre um input() e outro
+                    tela.mostrar("(Se o que chega não aparece, Enter o mostra.)")
                 alguem.conversar()
             except KeyboardInterrupt:
                 tela.mostrar("Saindo...")

@@ -51,7 +51,7 @@ class Tela:
         self.ha_pessoa = self.interativa or isinstance(self._entrada, Console)
         self.recusa: Callable[[str], str] = lambda texto: ""  # por que um texto não pode ir, ou nada
         self._ansi = self.interativa and os.environ.get("TERM") != "dumb"
-        # A colagem entre marcas se liga a cada desenho: quem nos parou e continuou pode tê-la desligado.
+        # A cada desenho se liga a colagem entre marcas: quem nos parou e continuou pode tê-la desligado.
         self._ligar_colagem, self._desligar_colagem = (LIGAR_COLAGEM, DESLIGAR_COLAGEM) if self._ansi else ("", "")
         self._cores = self.interativa and usar_cores(sys.stdout)
         self._som = som and self.interativa
@@ -253,7 +253,7 @@ class Tela:
         texto = "" if self._oculta else self.linha.texto
         self._novas += self._prompt + texto.replace("\n", f"\n{RECUO}") + "\n"
 
-    # A linha na tela. Exigem a trava.
+    # A linha na tela. Exigem a trava. O \r depois de uma sequência é para o console do wine, que a conta como escrita.
 
     @property
     def _prompt(self) -> str:
@@ -285,7 +285,8 @@ class Tela:
         # cursor volta ao seu lugar escrevendo de novo o que está antes dele.
         abaixo = len(vistas) - len(acima) - 1
         volta = (f"\x1b[{abaixo}A" if abaixo else "") + f"\r{no_cursor}"
-        return self._ligar_colagem + "\r\n".join(vistas) + (volta if self.linha.cursor < len(visivel) else "")
+        comeco = f"{self._ligar_colagem}\r"
+        return comeco + "\r\n".join(vistas) + (volta if self.linha.cursor < len(visivel) else "")
 
     def _dobrar(self, texto: str, colunas: int) -> list[str]:
         linhas = dobrar(texto, colunas if self._ansi else colunas - 1)
@@ -302,7 +303,6 @@ class Tela:
             return f"\r{' ' * (colunas - 1)}\r"
         # Se a janela estreitou, o terminal dobrou de novo o que estava escrito.
         subir = sum(max(1, -(-largura // colunas)) for largura in acima) + coluna // colunas
-        # O \r do fim é para o console do wine, que conta a sequência como se a tivesse escrito.
         return (f"\x1b[{subir}A" if subir else "") + "\r\x1b[J\r"
 
     def _escrever(self, texto: str) -> None:

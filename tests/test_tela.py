@@ -492,6 +492,7 @@ def test_console_de_ide(fila: Cena) -> None:
     yuri = fila.terminal("-c", DE_IDE)
     yuri.espera_tela("Digite seu nome:")
     yuri.digita("Yuri\n")
+    yuri.espera_na_tela("(Se o que chega não aparece, Enter o mostra.)")
     yuri.espera_na_tela("falando com Ana.")
     yuri.digita("Olá\n")
     ana.espera_na_tela("[Yuri]: Olá\n")
