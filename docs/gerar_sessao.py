@@ -30,9 +30,14 @@ from pathlib import Path
 
 RAIZ = Path(__file__).resolve().parent.parent
 IMAGENS = RAIZ / "docs" / "img"
-sys.path.insert(0, str(RAIZ / "tests"))
+sys.path[:0] = [str(RAIZ), str(RAIZ / "tests")]
 
+from atendimento.maquina import endereco_na_rede  # noqa: E402
 from pseudoterminal import Emulador, Leitor  # noqa: E402
+
+DA_SALA = "192.168.0.10"
+DESTA_MAQUINA = endereco_na_rede() or DA_SALA
+"""O endereço que o servidor anuncia é o de quem gera as imagens: no lugar dele se mostra um de uma sala qualquer."""
 
 
 # --- O terminal: o emulador dos testes, que aqui também guarda as cores ---------------------------
@@ -86,7 +91,7 @@ class Terminal(Leitor):
         return "\n".join(self.emulador.linhas)
 
     def _recebeu(self, chegou: str) -> None:
-        self.emulador.receber(chegou)
+        self.emulador.receber(chegou.replace(DESTA_MAQUINA, DA_SALA))
 
     def digita(self, teclas: str) -> None:
         """Aperta as teclas e espera vê-las na tela, como faz quem digita."""
