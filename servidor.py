@@ -372,15 +372,10 @@ def ler_opcoes() -> argparse.Namespace:
 
 def abrir(opcoes: argparse.Namespace) -> tuple[Servidor, Registro | None]:
     """O servidor que as opções pedem, na porta mas ainda sem aceitar; `SystemExit`, com o motivo, se não dá."""
-    try:
-        registro = Registro(opcoes.registro) if opcoes.registro else None
-    except OSError as erro:
-        raise SystemExit(f"Não foi possível gravar em {opcoes.registro}: {motivo(erro)}.") from None
     rastro = Rastro() if opcoes.rastro else None
     filas = Filas(
         opcoes.departamentos or (),
         devolver=opcoes.devolver_a_fila,
-        ouvinte=registro,
         trava=TravaRastreada(rastro) if rastro else None,
     )
     try:
@@ -396,6 +391,13 @@ def abrir(opcoes: argparse.Namespace) -> tuple[Servidor, Registro | None]:
         )
     except (OSError, UnicodeError) as erro:
         raise SystemExit(f"Não foi possível iniciar: {motivo_de_nao_abrir(erro, opcoes.host, opcoes.porta)}") from None
+    if not opcoes.registro:
+        return servidor, None
+    try:
+        registro = servidor.filas.ouvinte = Registro(opcoes.registro)  # depois da porta: sem ela, não se cria arquivo
+    except OSError as erro:
+        servidor.server_close()
+        raise SystemExit(f"Não foi possível gravar em {opcoes.registro}: {motivo(erro)}.") from None
     return servidor, registro
 
 

@@ -189,8 +189,8 @@ NAO_ABRE = {
 
 
 @pytest.mark.parametrize(("erro", "frase"), NAO_ABRE.items(), ids=NAO_ABRE)
-def test_motivo_de_nao_abrir(abre, monkeypatch, erro, frase):
-    """O servidor que não consegue o endereço diz por quê e o que fazer, e o que já tinha aberto se fecha."""
+def test_motivo_de_nao_abrir(abre, monkeypatch, tmp_path, erro, frase):
+    """O servidor que não consegue o endereço diz por quê e o que fazer, e não cria nem abre nada."""
 
     def recusa(sock: socket.socket, endereco: tuple) -> None:
         recusado = socket.gaierror() if erro == "gaierror" else OSError(getattr(errno, erro, errno.EACCES), "x")
@@ -200,7 +200,8 @@ def test_motivo_de_nao_abrir(abre, monkeypatch, erro, frase):
 
     monkeypatch.setattr(socket.socket, "bind", recusa)
     with pytest.raises(SystemExit, match=f"^Não foi possível iniciar: {re.escape(frase)}$"):
-        abre("--host", "casa", "--porta", "80")
+        abre("--host", "casa", "--porta", "80", "--registro", str(tmp_path / "x.csv"))
+    assert not list(tmp_path.iterdir())
 
 
 E_UMA_PASTA = "é uma pasta" if os.name == "posix" else "sem permissão"  # é o que o Windows diz dela
