@@ -110,9 +110,6 @@ class Ouvinte(Protocol):
         `de` e `para` são nomes, vazios se foi o servidor; `textos` são as mensagens ou, no fim, o motivo.
         """
 
-    def preparar(self) -> None:
-        """A thread que acaba de causar um ou mais `ouvir` já soltou a trava."""
-
 
 @dataclass(slots=True)
 class Estado:
@@ -209,8 +206,6 @@ class Filas:
             destino.entregar(comandos)
         finally:
             destino.vez.release()
-        if self.ouvinte is not None:
-            self.ouvinte.preparar()
         return destino
 
     def responder(self, quem: Participante, comando: Pergunta | Aviso) -> None:
@@ -253,8 +248,6 @@ class Filas:
                     quem.por_na_caixa((ENCERRADO, FIM_DE_FLUXO))
             for guardado in self.user_states, self.fila_clientes, self.fila_atendentes, self.online:
                 guardado.clear()
-        if self.ouvinte is not None:
-            self.ouvinte.preparar()
         return despedidos
 
     def publicar_posicoes(self) -> list[Participante]:
@@ -568,8 +561,6 @@ class Fato:
                 destino.entregar(comandos)
         for marca, texto in self._relatos:
             log.info(texto, extra={"marca": marca})
-        if self._filas.ouvinte is not None:
-            self._filas.ouvinte.preparar()
 
 
 def _em(departamento: str) -> str:

@@ -129,6 +129,18 @@ def motivo_de_nao_abrir(erro: OSError | UnicodeError, host: str, porta: int) -> 
     return f"o endereço {host} não é desta máquina. Confira o valor de --host."
 
 
+# --- O arquivo ------------------------------------------------------------------------------------
+
+
+def mesmo_arquivo(um: os.stat_result, outro: os.stat_result) -> bool:
+    """Se os dois são do mesmo arquivo.
+
+    No Windows, de um caminho e do arquivo que se abriu nele, sempre: quem tem um arquivo aberto não deixa que outro
+    programa o mova ou apague. E ali o número de um arquivo não existe em todo disco.
+    """
+    return os.name == "nt" or os.path.samestat(um, outro)
+
+
 # --- Os sinais e a janela -------------------------------------------------------------------------
 
 

@@ -4,19 +4,19 @@
 
     ouvir (a thread que falou, com a trava na mão)  ->  a espera, na memória  ->  thread "registro"  ->  arquivo
 
-e por isso quem conversa nunca espera pelo disco, nem quando ele para ou enche. Entre uma coisa e
-outra, já sem a trava, quem falou põe a sua linha em CSV (`preparar`): as threads que falam são
-muitas e a que grava é uma só, que sozinha não acompanharia uma enxurrada.
+e por isso quem conversa nunca espera pelo disco, nem quando ele para ou enche. O que se ouve fica na
+espera como veio; pôr em CSV é trabalho da thread que grava, um lote por vez.
 """
 
 import codecs
+import contextlib
 import csv
 import errno
 import functools
 import io
-import itertools
 import logging
 import os
+import re
 import secrets
 import sys
 import threading
@@ -26,6 +26,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from atendimento import maquina
 from atendimento.filas import Conversa
 
 log = logging.getLogger("fila")
@@ -34,25 +35,24 @@ _NO_LOG = {"marca": "REGISTRO"}
 CABECALHO = b"momento,conversa,departamento,evento,de,para,texto\n"
 
 MAXIMO_NA_ESPERA = 64 * 1024 * 1024
-"""Bytes de linhas que falta gravar. Só o alcança um disco parado: horas de conversa de uma equipe inteira."""
+"""Bytes do que falta gravar: horas de conversa de uma equipe. Só um disco parado, ou uma enxurrada, os alcança."""
 
-BYTES_POR_PENDENTE = 250
-"""O que um pendente ocupa além das suas linhas."""
-
-BYTES_POR_LINHA = 100
-"""O que uma linha ocupa além do texto e dos nomes: o momento, a conversa, o evento, as vírgulas."""
+BYTES_POR_PENDENTE = 350
+"""O que um pendente ocupa além dos textos, ainda que só ele guarde a conversa e os nomes."""
 
 GRAVAR_A_CADA = 0.25
 """Segundos. Ninguém acorda a thread: uma troca de thread por mensagem custaria mais do que gravá-la."""
 
 LOTE = 1024 * 1024
-"""Bytes gravados de uma vez: poucas chamadas ao sistema, e um disco lento ainda mostra progresso."""
+"""Bytes da espera gravados de uma vez: poucas chamadas ao sistema, e um disco lento ainda mostra progresso."""
 
 PACIENCIA = 2.0
 """Segundos sem gravar nada, ao encerrar, em que se desiste do que falta."""
 
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 """Começos de célula que uma planilha executaria."""
+
+_COMECO_DE_FORMULA = re.compile(rf"(?:\A|(?<=[;\t]))(?=[{re.escape(''.join(FORMULAS))}])")
 
 MOTIVOS = {
     "ENOSPC": "disco cheio",
@@ -68,6 +68,8 @@ MOTIVOS = {
 }
 """Pelo nome, e não pelo número: nem todo sistema tem todos."""
 
+NAO_E_UM_REGISTRO = "não é um registro, ou uma planilha o salvou (a primeira linha não é o cabeçalho)"
+
 
 @dataclass(slots=True)
 class _Pendente:
@@ -79,18 +81,10 @@ class _Pendente:
     para: str
     textos: Sequence[str]
     momento: float = field(default_factory=time.time)  # segundos desde 1970
-    em_csv: bytes | None = None  # as suas linhas, depois de `preparar`
 
     def memoria(self) -> int:
-        """Os bytes que ocupa, como chegou ou já em CSV."""
-        nomes = len(self.de) + len(self.para) + len(self.conversa.departamento)
-        cada_linha = (BYTES_POR_LINHA + nomes) * len(self.textos)
-        return BYTES_POR_PENDENTE + cada_linha + sum(map(sys.getsizeof, self.textos))
-
-
-class _DestaThread(threading.local):
-    def __init__(self) -> None:
-        self.a_preparar: list[_Pendente] = []
+        """Os bytes que ocupa."""
+        return BYTES_POR_PENDENTE + sum(map(sys.getsizeof, self.textos))
 
 
 class Registro:
@@ -110,23 +104,17 @@ class Registro:
         self._descartadas = 0  # linhas, desde o começo
         # Escreve a thread do registro:
         self._sairam = 0  # bytes, desde o começo: a diferença é o que espera
-        self._lote = b""  # as linhas que está gravando, a partir de onde parou
+        self._lote = b""  # as linhas que está gravando
+        self._gravados = 0  # bytes do lote que já estão no arquivo
         self._falhou = False  # a última tentativa
         # Escreve quem chama `conferir`:
         self._ditas = 0  # as descartadas que já estão no log
         # Escrevem as duas: quem ouve põe numa ponta, a thread tira da outra, e cada operação é atômica.
         self._espera: deque[_Pendente] = deque()
-        self._desta_thread = _DestaThread()  # o que cada uma ouviu e ainda não preparou
         self._acabar = threading.Event()
         self._desistir = threading.Event()
         self._thread = threading.Thread(target=self._rodar, name="registro", daemon=True)
-        self.arquivo = open(caminho, "a+b", buffering=0, opener=_so_para_o_dono)
-        try:
-            self._lote = _consertar(self.arquivo)
-            self._gravar_lote()
-        except OSError:
-            self.arquivo.close()
-            raise
+        self._abrir()
 
     def iniciar(self) -> None:
         """Põe a thread para rodar."""
@@ -138,19 +126,12 @@ class Registro:
         Só mexe em memória e nunca bloqueia. Exige a trava das filas: um de cada vez, na ordem dos fatos.
         """
         pendente = _Pendente(conversa, evento, de, para, textos)
-        memoria = pendente.memoria()
-        if self._entraram - self._sairam + memoria > MAXIMO_NA_ESPERA:
+        entraram = self._entraram + pendente.memoria()
+        if entraram - self._sairam > MAXIMO_NA_ESPERA:
             self._descartadas += len(textos)
             return
-        self._entraram += memoria
         self._espera.append(pendente)
-        self._desta_thread.a_preparar.append(pendente)
-
-    def preparar(self) -> None:
-        """Põe em CSV o que esta thread ouviu, se ainda não foi gravado. Para chamar sem a trava, logo depois."""
-        pendentes, self._desta_thread.a_preparar = self._desta_thread.a_preparar, []
-        for pendente in pendentes:
-            pendente.em_csv = self._em_csv(pendente)
+        self._entraram = entraram
 
     def conferir(self) -> None:
         """Diz no log quantas linhas foram descartadas desde a última vez.
@@ -175,23 +156,24 @@ class Registro:
             self._thread.join(paciencia)
         self._desistir.set()
         self.conferir()
-        faltam = self._lote.count(b"\n") + sum(len(pendente.textos) for pendente in self._espera.copy())
+        faltam = self._lote.count(b"\n", self._gravados) + sum(len(pendente.textos) for pendente in self._espera.copy())
         if faltam:
             log.error("O registro em %s ficou incompleto. Linhas que faltam: %d.", self.caminho, faltam, extra=_NO_LOG)
 
     def _progresso(self) -> tuple[int, int]:
         """Um valor que muda a cada byte gravado."""
-        return self._sairam, len(self._lote)
+        return self._sairam, self._gravados
 
     # A thread do registro.
 
     def _rodar(self) -> None:
         while not self._desistir.is_set():
-            acabando = self._acabar.wait(GRAVAR_A_CADA)  # antes de esvaziar: então já entrou tudo
-            if not self._esvaziar():
-                self._desistir.wait(GRAVAR_A_CADA)
-            elif acabando:
-                break
+            with contextlib.suppress(MemoryError):  # faltou até para dizer no log que falta
+                acabando = self._acabar.wait(GRAVAR_A_CADA)  # antes de esvaziar: então já entrou tudo
+                if not self._esvaziar():
+                    self._desistir.wait(GRAVAR_A_CADA)
+                elif acabando:
+                    break
         try:
             self.arquivo.close()
         except OSError as erro:  # há discos de rede que só aqui dizem que estavam cheios
@@ -216,27 +198,24 @@ class Registro:
         return True
 
     def _montar_lote(self) -> None:
-        """Tira da espera um lote, e põe em CSV o que quem falou ainda não pôs."""
-        partes: list[bytes] = []
-        bytes_do_lote = 0
-        try:
-            while self._espera and bytes_do_lote < LOTE:
-                pendente = self._espera[0]
-                partes.append(pendente.em_csv or self._em_csv(pendente))
-                bytes_do_lote += len(partes[-1])
-                self._espera.popleft()
-                self._sairam += pendente.memoria()
-        finally:
-            self._lote = b"".join(partes)
+        """Tira da espera, em que há algo, um lote, e o põe em CSV. Se falta memória, a espera fica como estava."""
+        linhas = io.StringIO()
+        escritor = csv.writer(linhas, lineterminator="\n")
+        quantos, memoria = 0, 0
+        while quantos < len(self._espera) and memoria < LOTE:
+            ultimo = self._espera[quantos]
+            escritor.writerows(self._linhas(ultimo))
+            memoria += ultimo.memoria()
+            quantos += 1
+        lote, sairam = linhas.getvalue().encode("utf-8", "replace"), self._sairam + memoria
+        # Daqui até o fim nada pede memória: cada pendente está na espera ou no lote, e num só.
+        self._lote = lote
+        self._sairam = sairam
+        while self._espera.popleft() is not ultimo:
+            pass
 
-    def _gravar_lote(self) -> None:
-        """Grava o lote. Num `OSError`, o que já está no arquivo saiu do lote: a próxima tentativa continua dali."""
-        while self._lote:
-            gravados = self.arquivo.write(self._lote)  # pode ser só uma parte
-            self._lote = self._lote[gravados:]
-
-    def _em_csv(self, pendente: _Pendente) -> bytes:
-        """As linhas do arquivo, uma para cada texto, na ordem das colunas do cabeçalho."""
+    def _linhas(self, pendente: _Pendente) -> list[tuple[str, ...]]:
+        """As linhas da planilha, uma para cada texto, na ordem das colunas do cabeçalho."""
         iguais = (
             _momento(pendente.momento),
             f"{self.execucao}-{pendente.conversa.numero}",
@@ -245,10 +224,49 @@ class Registro:
             _celula(pendente.de),
             _celula(pendente.para),
         )
-        linhas = io.StringIO()
-        escritor = csv.writer(linhas, lineterminator="\n")
-        escritor.writerows(zip(*map(itertools.repeat, iguais), map(_celula, pendente.textos)))
-        return linhas.getvalue().encode("utf-8", "replace")
+        return [(*iguais, _celula(texto)) for texto in pendente.textos]
+
+    def _gravar_lote(self) -> None:
+        """Grava o lote. Num erro, o que já está no arquivo está contado: a próxima tentativa continua dali."""
+        while self._gravados < len(self._lote):
+            self._acompanhar()
+            gravados = self.arquivo.write(memoryview(self._lote)[self._gravados :])  # pode ser só uma parte
+            self._gravados += gravados
+            tamanho = os.fstat(self.arquivo.fileno()).st_size
+            if tamanho == gravados:  # esvaziaram-no depois de `_acompanhar`: falta o cabeçalho antes destas linhas
+                self.arquivo.truncate(0)
+                self._gravados -= gravados
+            self._tamanho = max(tamanho, self._tamanho)
+        self._lote = b""
+        self._gravados = 0
+
+    def _acompanhar(self) -> None:
+        """Se o arquivo aberto já não é o do caminho, ou encolheu, passa para o que está lá, ou para um novo."""
+        aberto = os.fstat(self.arquivo.fileno())
+        with contextlib.suppress(FileNotFoundError):
+            if maquina.mesmo_arquivo(os.stat(self.caminho), aberto) and aberto.st_size >= self._tamanho:
+                return
+        antigo = self.arquivo
+        self._abrir()
+        texto = "%s foi movido, apagado, trocado ou truncado. O registro continua num arquivo novo."
+        log.warning(texto, self.caminho, extra=_NO_LOG)
+        antigo.close()
+
+    def _abrir(self) -> None:
+        """Abre o arquivo, ou o cria, e o deixa pronto para receber linhas inteiras; `OSError` se não dá."""
+        arquivo = open(self.caminho, "a+b", buffering=0, opener=_so_para_o_dono)
+        try:
+            conserto = _consertar(arquivo)
+            while conserto:
+                conserto = conserto[arquivo.write(conserto) :]
+            tamanho = os.fstat(arquivo.fileno()).st_size
+            gravados = self._lote.rfind(b"\n", 0, self._gravados) + 1  # a linha partida, no outro, é aqui inteira
+        except Exception:
+            arquivo.close()
+            raise
+        self.arquivo = arquivo
+        self._tamanho = tamanho  # bytes; menos que isso, e o truncaram
+        self._gravados = gravados
 
 
 def motivo(erro: Exception) -> str:
@@ -270,19 +288,22 @@ def _consertar(arquivo: io.FileIO) -> bytes:
     """Conserta o que um servidor morto deixou pela metade. Devolve o que falta gravar antes da primeira linha nova.
 
     É o cabeçalho (ou o resto dele), ou as aspas e a quebra que fecham a última linha. Aspas em número
-    ímpar são aspas abertas: dentro delas, as do texto vêm sempre aos pares.
+    ímpar são aspas abertas: dentro delas, as do texto vêm sempre aos pares. Levanta `OSError`, e não
+    toca no arquivo, se o que há nele não é um registro.
     """
-    inicio = fim = b""
-    aspas = 0
     tamanho = os.fstat(arquivo.fileno()).st_size
-    if tamanho:  # um dispositivo ou um pipe não tem tamanho, nem se relê
-        arquivo.seek(0)
-        while bloco := arquivo.read(1024 * 1024):
-            inicio = inicio or bloco
-            fim = (fim + bloco)[-4:]  # bytes: o maior caractere
-            aspas += bloco.count(b'"')
-    if CABECALHO.startswith(inicio):
-        return CABECALHO[len(inicio) :]
+    if not tamanho:  # vazio; um dispositivo ou um pipe também não tem tamanho, e não se relê
+        return CABECALHO
+    arquivo.seek(0)
+    fim = arquivo.read(len(CABECALHO))
+    if not CABECALHO.startswith(fim):
+        raise OSError(NAO_E_UM_REGISTRO)
+    if falta := CABECALHO[len(fim) :]:
+        return falta
+    aspas = 0
+    while bloco := arquivo.read(1024 * 1024):
+        fim = (fim + bloco)[-4:]  # bytes: o maior caractere
+        aspas += bloco.count(b'"')
     if partido := _caractere_partido(fim):
         arquivo.truncate(tamanho - partido)
         fim = fim[:-partido]
@@ -300,8 +321,14 @@ def _caractere_partido(fim: bytes) -> int:
 
 
 def _celula(texto: str) -> str:
-    """O texto como vai para a planilha, que não o tomará por uma fórmula."""
-    return f"'{texto}" if texto.startswith(FORMULAS) else texto
+    """O texto como vai para a planilha, que não tomará por uma fórmula nem ele, nem um pedaço seu.
+
+    Há planilhas que separam células por `;` ou TAB: depois de cada um, é como se começasse outra.
+    """
+    # Procurar custa tanto quanto o resto da linha, e quase nunca há o que achar.
+    if texto.startswith(FORMULAS) or ";" in texto or "\t" in texto:
+        return _COMECO_DE_FORMULA.sub("'", texto)
+    return texto
 
 
 def _momento(instante: float) -> str:

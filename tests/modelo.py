@@ -304,16 +304,10 @@ class Ouvinte:
     """Quem ouve as conversas, e as guarda como o modelo as diz: uma mensagem por vez."""
 
     def __init__(self, trava=None):
-        self.trava = trava  # a das filas, se é para conferir que ouve com ela e prepara sem ela
+        self.trava = trava  # a das filas, se é para conferir que ouve com ela
         self.ouvido = []
-        self.preparou = True
 
     def ouvir(self, conversa, evento, de, para, textos):
         assert self.trava is None or self.trava.locked(), "mãos: contou ao ouvinte sem a trava"
         qual = conversa.numero, conversa.departamento, conversa.cliente, conversa.atendente
         self.ouvido += [(*qual, evento, de, para, texto) for texto in textos]
-        self.preparou = False
-
-    def preparar(self):
-        assert self.trava is None or not self.trava.locked(), "mãos: preparou com a trava"
-        self.preparou = True

@@ -139,7 +139,6 @@ class Mundo:
         if self.ouvinte:
             ouviu, self.ouvinte.ouvido = self.ouvinte.ouvido, []
             assert ouviu == ouvido, f"ouvinte: ouve {ouviu}, e o modelo manda {ouvido}"
-            assert self.ouvinte.preparou, "ouvinte: ninguém preparou"
 
     def chega(self, nome):
         self.acontece("admitir", nome)
@@ -371,7 +370,6 @@ SO_COM_EXTENSOES = {
     "volta-na-frente": (VOLTA, VOLTA + "; self.fila_atendentes.reverse()"),
     "esquece-de-devolver": ("self._enfileirar(fato, par, na_frente=True)", "pass"),
     "troca-quem-fala-e-quem-ouve": ("quem.nome, destino.nome, mensagem", "destino.nome, quem.nome, mensagem"),
-    "nao-prepara-o-que-ouviu": ("self.ouvinte.preparar()\n        return destino", "pass\n        return destino"),
     "chama-sem-pronto": ("elif fase is Fase.CONVERSA and estado.diz_pronto:", "elif False:"),
     "espera-o-pronto-de-quem-nao-o-diz": ("fase is Fase.CONVERSA and estado.diz_pronto", "fase is Fase.CONVERSA"),
     "o-pronto-nao-chama": ("def _chamar(", "def _chamar(*_):\n        pass\n\n    def _outro("),

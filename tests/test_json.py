@@ -383,8 +383,6 @@ class SemOuvir:
     def ouvir(self, *_):
         pass
 
-    preparar = ouvir
-
 
 def test_tudo_o_que_o_servidor_diz_em_json(abrir_servidor):
     """Da espera ao fim, tudo o que se lê em JSON tem os mesmos textos, na mesma ordem."""

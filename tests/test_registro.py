@@ -1,5 +1,6 @@
 """O registro das conversas: o que fica no arquivo, e o que acontece quando o disco não ajuda."""
 
+import contextlib
 import csv
 import errno
 import itertools
@@ -9,8 +10,10 @@ import re
 import threading
 import time
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from participante import PRAZO
@@ -19,7 +22,7 @@ from test_protocolo import FAMILIA, casos
 from atendimento import registro as modulo
 from atendimento.filas import Conversa
 
-so_no_posix = pytest.mark.skipif(os.name != "posix", reason="usa fusos e permissões do POSIX")
+so_no_posix = pytest.mark.skipif(os.name != "posix", reason="usa fusos, permissões e rotação do POSIX")
 
 
 class Disco:
@@ -53,6 +56,9 @@ class Disco:
         gravados = self.arquivo.write(dados[: self.pedaco])
         self.gravou.release()
         return gravados
+
+    def fileno(self) -> int:
+        return self.arquivo.fileno()
 
     def close(self) -> None:
         self.arquivo.close()
@@ -185,17 +191,18 @@ def test_duas_execucoes(abrir, caminho):
 
 
 INTACTOS = ['diz "oi"', '"', '""', "a, b", "a\nb", 'fim\n"', " pontas ", "'", "ação", FAMILIA, "a=b", "a@", "x" * 5000]
-FORMULAS = [f'{comeco}cmd,"x"' for comeco in "=+-@\t\r"]
+FORMULAS = {f"{comeco}cmd,x": f"'{comeco}cmd,x" for comeco in "=+-@\t\r"}
+FORMULAS |= {"oi;=1+1": "oi;'=1+1", "-;;@a; =b;": "'-;;'@a; =b;", "a\t+b;\t-": "a\t'+b;'\t'-", "a;b=c\td@": "a;b=c\td@"}
 
 
 def test_texto_intacto(abrir, caminho):
-    """O que se escreve em qualquer coluna de texto relê-se igual; a fórmula que a planilha executaria, com um '."""
+    """O que se escreve em qualquer coluna de texto relê-se igual; o que a planilha executaria, com um '."""
     registro = abrir()
-    for texto in INTACTOS + FORMULAS:
+    lidos = {texto: texto for texto in INTACTOS} | FORMULAS
+    for texto in lidos:
         ouvir(registro, texto, "vizinha", de=texto, para=texto, departamento=texto)
     registro.encerrar(PRAZO)
-    lidos = INTACTOS + [f"'{formula}" for formula in FORMULAS]
-    esperado = [[texto, "mensagem", texto, texto, ultimo] for texto in lidos for ultimo in (texto, "vizinha")]
+    esperado = [[texto, "mensagem", texto, texto, ultimo] for texto in lidos.values() for ultimo in (texto, "vizinha")]
     assert [linha[2:] for linha in ler(caminho)] == esperado
 
 
@@ -204,8 +211,6 @@ def test_trinta_mil_mensagens(abrir, caminho):
     registro = abrir()
     for numero in range(0, 30_000, 10):
         ouvir(registro, *map(str, range(numero, numero + 10)))
-        if numero % 20:
-            registro.preparar()
     registro.encerrar(PRAZO)
     assert textos(caminho) == [str(numero) for numero in range(30_000)]
 
@@ -216,6 +221,24 @@ def test_linha_chega_sem_encerrar(abrir, caminho):
     ouvir(registro, "Olá!")
     assert registro.arquivo.gravou.acquire(timeout=PRAZO)
     assert textos(caminho) == ["Olá!"]
+
+
+@pytest.mark.demorado
+def test_cinquenta_pares_despejam_de_uma_vez(abrir_servidor, caminho):
+    """Cem conexões despejam, cada uma, as 2 000 linhas que o ritmo deixa adiantar: a thread sozinha grava todas."""
+    registro = modulo.Registro(str(caminho))
+    registro.iniciar()
+    servidor, ditos = abrir_servidor(ouvinte=registro), [str(numero) for numero in range(2_000)]
+    pares = [servidor.par(f"C{i}", f"A{i}") for i in range(50)]
+    sentidos = pares + [(atendente, cliente) for cliente, atendente in pares]
+    with ThreadPoolExecutor(2 * len(sentidos)) as threads:
+        falas = [threads.submit(de.envia, *ditos) for de, _ in sentidos]
+        falas += [threads.submit(para.le_ate, f"[{de.nome}]: 1999") for de, para in sentidos]
+    assert not any(fala.exception() for fala in falas)
+    registro.encerrar(PRAZO)
+    assert sorted(linha[4:] for linha in ler(caminho) if linha[3] == "mensagem") == sorted(
+        [de.nome, para.nome, dito] for de, para in sentidos for dito in ditos
+    )
 
 
 def test_intervalo_de_gravacao():
@@ -264,13 +287,26 @@ def test_fim_entre_dois_blocos(abrir, caminho, sobra, fica):
     """O fim do arquivo é visto por inteiro, mesmo quando a leitura o parte em dois blocos."""
     linha = b'm,c,,mensagem,Yuri,Ana,"'
     enchimento = (b"x" * 1023 + b"\n") * 1023
-    antes = (modulo.CABECALHO + enchimento).ljust(2**20 - len(linha) - 1, b"\n") + linha
+    antes = (modulo.CABECALHO + enchimento).ljust(len(modulo.CABECALHO) + 2**20 - len(linha) - 1, b"\n") + linha
     caminho.write_bytes(antes + sobra)
     registro = abrir()
     ouvir(registro, "depois")
     registro.encerrar(PRAZO)
     assert caminho.read_bytes().startswith(antes + fica + b'"\n')
     assert [celulas[6] for celulas in ler(caminho) if len(celulas) == 7] == [fica.decode(), "depois"]
+
+
+NAO_SAO = {"outra-coisa": b"oi\n", "com-bom": b"\xef\xbb\xbf" + modulo.CABECALHO}
+NAO_SAO |= {"com-ponto-e-virgula": modulo.CABECALHO.replace(b",", b";"), "com-crlf": modulo.CABECALHO[:-1] + b"\r\n"}
+
+
+@casos("conteudo", NAO_SAO)
+def test_o_que_nao_e_um_registro(caminho, conteudo):
+    """Um arquivo que não começa pelo cabeçalho exato é recusado, e fica como estava."""
+    caminho.write_bytes(conteudo)
+    with pytest.raises(OSError, match=f"^{re.escape(modulo.NAO_E_UM_REGISTRO)}$"):
+        modulo.Registro(str(caminho))
+    assert caminho.read_bytes() == conteudo
 
 
 @so_no_posix
@@ -337,24 +373,79 @@ def test_falha_no_meio(abrir, caminho, dito, pedaco, erro, motivo):
     assert dito.frases == [falha(caminho, motivo), voltou(caminho), segunda, voltou(caminho)]
 
 
-def test_sem_memoria_para_montar_o_lote(abrir, caminho, dito, monkeypatch):
-    """O que já estava no lote é gravado, o resto espera, e nada falta nem se repete."""
-    registro, em_csv = abrir(parado=True), modulo.Registro._em_csv
-    parar(registro)
-    falhas = iter([False, True, True])
+def test_falta_memoria_em_qualquer_ponto(caminho, dito):
+    """Onde quer que um pedido de memória falhe, ao montar o lote ou ao gravá-lo, nenhuma linha falta nem se repete."""
+    sistema = pytest.importorskip("_testcapi", reason="quem faz a memória faltar é o CPython")
+    registro, ditos = modulo.Registro(str(caminho)), []
+    disco = registro.arquivo
+    registro.arquivo = SimpleNamespace(
+        write=lambda dados: disco.write(dados[:50]), fileno=disco.fileno, close=disco.close
+    )
+    for pedido in range(400):  # passa de todos: nos últimos, nada falta
+        ditos += [f"{pedido}, é", f"{pedido}, foi"]
+        ouvir(registro, *ditos[-2:])
+        with contextlib.suppress(MemoryError):  # faltou até para o dizer
+            sistema.set_nomemory(pedido, pedido + 1)
+            registro._esvaziar()
+        sistema.remove_mem_hooks()
+        assert registro._esvaziar()
+    registro.arquivo.close()
+    assert textos(caminho) == ditos and dito.frases.count(falha(caminho, "MemoryError()")) > 100
 
-    def as_vezes_falta(pendente) -> bytes:
-        if next(falhas, False):
-            raise MemoryError
-        return em_csv(registro, pendente)
 
-    monkeypatch.setattr(registro, "_em_csv", as_vezes_falta)
-    for texto in "abc":
-        ouvir(registro, texto)
-    registro.arquivo.solta()
-    registro.encerrar(PRAZO)
-    assert textos(caminho) == ["presa", "a", "b", "c"]
-    assert dito.frases == [falha(caminho, "MemoryError()"), voltou(caminho)]
+# --- O arquivo que muda de lugar ------------------------------------------------------------------
+
+ROTACAO = "{} foi movido, apagado, trocado ou truncado. O registro continua num arquivo novo."
+
+
+def esvaziar_ao_gravar(registro: modulo.Registro, _outro: Path) -> None:
+    """O arquivo será esvaziado, uma vez, entre o registro o olhar e gravar nele."""
+    acompanhar, quando = registro._acompanhar, iter([lambda: os.truncate(registro.caminho, 0)])
+    registro._acompanhar = lambda: (acompanhar(), next(quando, lambda: None)())
+
+
+@so_no_posix
+@casos(
+    "mexer, ja_havia",
+    {
+        "movido": (lambda registro, _: os.rename(registro.caminho, f"{registro.caminho}.1"), 0),
+        "apagado": (lambda registro, _: os.unlink(registro.caminho), 0),
+        "trocado-por-outro-registro": (lambda registro, outro: os.replace(outro, registro.caminho), 1),
+        "esvaziado": (lambda registro, _: os.truncate(registro.caminho, 0), 0),
+        "esvaziado-ao-gravar": (esvaziar_ao_gravar, 0),
+        "truncado-no-meio": (lambda registro, _: os.truncate(registro.caminho, len(modulo.CABECALHO) + 9), 1),
+    },
+)
+def test_rotacao(caminho, tmp_path, dito, mexer, ja_havia):
+    """Quem mexe no arquivo com o servidor no ar tem no caminho, no lote seguinte, um registro inteiro; o log o diz."""
+    registro, outro = modulo.Registro(str(caminho)), tmp_path / "outro.csv"
+    outro.write_bytes(modulo.CABECALHO + b"m,c,,mensagem,Yuri,Ana,de outro\n")
+    ouvir(registro, "antes")
+    assert registro._esvaziar()
+    mexer(registro, outro)
+    ouvir(registro, "depois", "e depois")
+    assert registro._esvaziar()
+    registro.arquivo.close()
+    assert [linha[-1] for linha in ler(caminho)[ja_havia:]] == ["depois", "e depois"]
+    assert dito.frases == [ROTACAO.format(caminho)]
+
+
+@so_no_posix
+def test_rotacao_com_o_disco_cheio(caminho, dito):
+    """A linha que ficou pela metade no arquivo movido está inteira no novo; o que não é um registro não se toca."""
+    registro = modulo.Registro(str(caminho))
+    registro.arquivo = Disco(registro.arquivo, pedaco=100, erros=[None, errno.ENOSPC])
+    ouvir(registro, "a", "b", "c")
+    assert not registro._esvaziar()
+    movido = caminho.rename(f"{caminho}.1")
+    caminho.write_bytes(b"oi")
+    assert not registro._esvaziar() and caminho.read_bytes() == b"oi"
+    caminho.unlink()
+    assert registro._esvaziar()
+    registro.arquivo.close()
+    (momento, *_, primeiro), _pela_metade = ler(movido)
+    assert primeiro == "a" and [linha[::6] for linha in ler(caminho)] == [[momento, "b"], [momento, "c"]]
+    assert dito.frases == [falha(caminho, "disco cheio"), ROTACAO.format(caminho), voltou(caminho)]
 
 
 # --- O disco parado -------------------------------------------------------------------------------
@@ -392,42 +483,20 @@ def test_descarte_contado_e_dito(abrir, caminho, monkeypatch, dito):
     assert textos(caminho) == ["presa", *(f"{numero:02d}" for numero in range(10)), "volta", "a caber"]
 
 
-@casos(
-    "preparando, quantos, nome",
-    {"como-chegam": (False, 1, ""), "ja-em-csv": (True, 1, ""), "varias-de-uma-vez": (True, 50, "x" * 30)},
-)
-def test_memoria_limitada(abrir, monkeypatch, preparando, quantos, nome):
+@casos("quantos, nome", {"uma-por-vez": (1, ""), "varias-de-uma-vez": (50, "x" * 30)})
+def test_memoria_limitada(abrir, monkeypatch, quantos, nome):
     """O limite é de memória de verdade: mensagens de um caractere, cada uma de uma conversa, cabem nele."""
     assert modulo.MAXIMO_NA_ESPERA == 64 * 2**20
     monkeypatch.setattr(modulo, "MAXIMO_NA_ESPERA", 2**19)
     registro = abrir(parado=True)
     parar(registro)
     tracemalloc.start()
-    for numero in range(2_000 // quantos + 60):
+    for numero in range(1_500 // quantos + 150):
         nomes = {"de": f"Yuri {nome}{numero}", "para": f"Ana {nome}{numero}", "departamento": nome}
-        ouvir(registro, *[chr(1000 + numero)] * quantos, numero=numero, **nomes)
-        if preparando:
-            registro.preparar()
+        ouvir(registro, *map(chr, range(1000, 1000 + quantos)), numero=numero, **nomes)
     ocupada, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert registro._descartadas and 2**18 < ocupada < 1.5 * 2**19
-
-
-def test_preparar_nao_muda_a_ordem(abrir, caminho):
-    """A ordem do arquivo é a de quem ouviu, e não a de quem preparou; cada thread só prepara o que ela ouviu."""
-    registro = abrir(parado=True)
-    parar(registro)
-    de_outra = threading.Thread(target=ouvir, args=[registro, "a", "b"])
-    de_outra.start()
-    de_outra.join(PRAZO)
-    ouvir(registro, "c")
-    registro.preparar()
-    ouvir(registro, "d")
-    assert [pendente.em_csv is not None for pendente in registro._espera] == [False, True, False]
-    registro.arquivo.solta()
-    registro.encerrar(PRAZO)
-    registro.preparar()  # o que já foi gravado não volta
-    assert textos(caminho) == ["presa", "a", "b", "c", "d"]
 
 
 # --- O fim ----------------------------------------------------------------------------------------
@@ -438,7 +507,7 @@ def test_encerrar_sem_poder_gravar(abrir, caminho, dito, cheio):
     """Encerrar desiste do disco, e diz quantas linhas faltam, com a que ficou pela metade."""
     if cheio:
         registro = abrir(pedaco=100, erros=itertools.chain([None], itertools.repeat(errno.ENOSPC)))
-        ouvir(registro, "x" * 50, "b", "c")
+        ouvir(registro, "gravada", "a", "b", "c")
         dito.espera(1)
     else:
         registro = abrir(parado=True)
