@@ -13,7 +13,7 @@ O que guarda o quê:
 
     Filas.trava          as duas filas e o estado de cada participante
     Participante.vez     a caixa de saída dele, e a escrita no seu socket
-    Servidor.mudou       as conexões abertas
+    Servidor.mudou       as conexões abertas, os seus lugares, os erros de senha
 
 A thread de uma conexão lê uma linha e causa um fato (`Filas.repassar_chat`, `Filas.atender`); o fato muda as filas
 com a trava na mão, toma a vez de quem vai receber, solta a trava e envia.
@@ -36,13 +36,14 @@ from collections.abc import Sequence
 
 from atendimento import maquina
 from atendimento.carteiro import Carteiro
-from atendimento.conexao import Conexao
+from atendimento.conexao import ABERTA, Conexao
 from atendimento.filas import FIM_DE_FLUXO, LONGA_DEMAIS, LOTADO, SEM_DEPARTAMENTO, Filas
+from atendimento.limites import ISENTOS, Lugares, Ritmo, Senhas
 from atendimento.log import iniciar_log
 from atendimento.maquina import endereco_na_rede, motivo_de_nao_abrir
 from atendimento.rastro import Rastro, SocketRastreado, TravaRastreada
 from atendimento.registro import Registro, motivo
-from atendimento.terminal import Analisador, caminho_escrito, host_escrito, inteiro, segundos, senha_valida, valido
+from atendimento.terminal import ler_opcoes
 from protocolo import (
     PORTA_PADRAO,
     PRAZO_ESGOTADO,
@@ -57,7 +58,6 @@ from protocolo import (
     Tipo,
     escolher_departamentos,
     formato_de,
-    validar_departamentos,
     validar_nome,
 )
 
@@ -74,6 +74,9 @@ class Atendimento(socketserver.BaseRequestHandler):
 
     request: socket.socket
     server: "Servidor"
+
+    PAUSA = 0.2
+    """Segundos sem ler quem passa do ritmo."""
 
     def setup(self) -> None:
         threading.current_thread().name = f"conexao-{next(self.server.numeros)}"
@@ -112,13 +115,13 @@ class Atendimento(socketserver.BaseRequestHandler):
         primeira = self.proxima_linha()  # só depois dela se sabe o formato
         entrada = self.quem.formato.ler_entrada(primeira)
         tipo, departamentos = entrada.tipo, (SEM_DEPARTAMENTO,)
+        with servidor.mudou:
+            if tipo is Tipo.CLIENTE and not servidor.lugares.cabe_o_cliente(self.quem):
+                raise ValueError(LOTADO.mensagem)
         if entrada.departamento is not None:
             departamentos = self.escolher(tipo, entrada.departamento)
         if tipo is Tipo.ATENDENTE and servidor.senha is not None:
-            senha = self.perguntar("senha") if entrada.senha is None else entrada.senha
-            # Tempo constante: quanto demora a recusa não diz quantas letras estavam certas.
-            if not hmac.compare_digest(senha.encode(), servidor.senha.encode()):
-                raise ValueError(SENHA_INCORRETA)
+            self.conferir_senha(self.perguntar("senha") if entrada.senha is None else entrada.senha)
         nome = validar_nome(self.perguntar("nome") if entrada.nome is None else entrada.nome)
         if filas.departamentos and entrada.departamento is None:
             departamentos = self.escolher(tipo, self.perguntar("departamento", filas.departamentos))
@@ -127,6 +130,22 @@ class Atendimento(socketserver.BaseRequestHandler):
         onde = f" para {', '.join(departamentos)}" if filas.departamentos else ""
         log.info("%s (%s) conectou de %s%s.", nome, tipo.value, self.endereco, onde, extra={"marca": "CONNECT"})
         filas.entrar(self.quem, tipo, nome, departamentos)
+
+    def conferir_senha(self, senha: str) -> None:
+        """Levanta `ValueError` se a senha não é a dos atendentes; quem erra espera, e faz esperar o seu endereço."""
+        servidor, ate = self.server, time.monotonic() + self.server.prazo_identificacao
+        # Tempo constante: quanto demora a resposta não diz quantas letras estavam certas.
+        certa = hmac.compare_digest(senha.encode(), servidor.senha.encode())
+        conferida = False
+        while not conferida:
+            with servidor.mudou:
+                conferida, espera = servidor.senhas.conferir(self.client_address[0], certa)
+            if not conferida and time.monotonic() >= ate:
+                raise TimeoutError
+            if not self.quem.esperar(espera) and not conferida:
+                raise EOFError
+        if not certa:
+            raise ValueError(SENHA_INCORRETA)
 
     def escolher(self, tipo: Tipo, texto: str) -> tuple[str, ...]:
         return escolher_departamentos(texto, self.server.filas.departamentos, varios=tipo is Tipo.ATENDENTE)
@@ -150,11 +169,17 @@ class Atendimento(socketserver.BaseRequestHandler):
     def conversar(self) -> None:
         """Lê até o fim. Cada bloco lido vira fatos; antes do fato seguinte, espera-se por quem lê devagar."""
         quem, filas, linhas = self.quem, self.server.filas, self.linhas  # as que vieram com o nome
+        ritmo = Ritmo(self.server.ritmo)
         while True:
-            for comando in quem.formato.ler_participante(linhas):
+            passam = ritmo.tirar(len(linhas))
+            for comando in quem.formato.ler_participante(linhas[:passam]):
                 ouve = filas.repassar_chat(quem, comando) if isinstance(comando, Mensagem) else self.causar(comando)
                 if ouve is not None and ouve.caixa:
                     ouve.esperar_que_escoe(quem)
+            linhas = linhas[passam:]
+            if linhas and quem.situacao is ABERTA:
+                time.sleep(self.PAUSA)  # fala demais: deixa-se de ler, e a contrapressão do TCP chega a quem escreve
+                continue
             dados = quem.receber()
             if not dados:
                 return
@@ -179,9 +204,10 @@ class Atendimento(socketserver.BaseRequestHandler):
 class Servidor(socketserver.ThreadingTCPServer):
     """Aceita conexões e dá uma thread a cada uma.
 
-    `maximo` é o teto de conexões; os prazos são em segundos; `senha` é a dos atendentes, ou `None` se não há;
-    `um_nucleo` deixa o servidor juntar as suas threads num núcleo, onde andam mais rápido; `rastro` conta o que
-    passa pelos sockets. `servir()` põe as threads para rodar e `encerrar()` despede-se de todos.
+    `maximo` é o teto de conexões, e `por_endereco` o de cada endereço que não esteja entre os `isentos`; `ritmo`, o de
+    linhas por segundo; os prazos são em segundos; `senha` é a dos atendentes, ou `None` se não há; `um_nucleo` deixa
+    o servidor juntar as suas threads num núcleo, onde andam mais rápido; `rastro` conta o que passa pelos sockets.
+    `servir()` põe as threads para rodar e `encerrar()` despede-se de todos.
     """
 
     daemon_threads = True  # o padrão prende a saída do programa enquanto houver alguém conectado
@@ -202,6 +228,9 @@ class Servidor(socketserver.ThreadingTCPServer):
         filas: Filas,
         *,
         maximo: int = 1000,
+        por_endereco: int | None = None,
+        isentos: Sequence[str] = ISENTOS,
+        ritmo: int = 200,
         prazo_identificacao: float = 60.0,
         prazo_envio: float = 10.0,
         senha: str | None = None,
@@ -209,7 +238,7 @@ class Servidor(socketserver.ThreadingTCPServer):
         rastro: Rastro | None = None,
     ) -> None:
         self.filas = filas
-        self.maximo = maximo
+        self.ritmo = ritmo
         self.prazo_identificacao = prazo_identificacao
         self.senha = senha
         self.rastro = rastro
@@ -220,7 +249,8 @@ class Servidor(socketserver.ThreadingTCPServer):
         # `mudou` guarda o que vem abaixo, e avisa quem espera que todas fechem.
         self.mudou = threading.Condition()
         self.conexoes: dict[socket.socket, Conexao] = {}  # as que ainda não foram fechadas
-        self.lugares: set[Conexao] = set()  # dessas, as que contam no teto: as que têm uma thread
+        self.lugares = Lugares(maximo, por_endereco, isentos)  # dessas, as que contam no teto: as que têm uma thread
+        self.senhas = Senhas()
         self.encerrando = False
         self.address_family = socket.AF_INET6 if ":" in endereco[0] else socket.AF_INET
         super().__init__(endereco, Atendimento)
@@ -286,22 +316,24 @@ class Servidor(socketserver.ThreadingTCPServer):
         """Dá à conexão um lugar e uma thread; se falta um dos dois, despede-se dela aqui mesmo."""
         conexao = self.conexoes[sock]
         with self.mudou:
-            ha_lugar = len(self.lugares) < self.maximo
-            if ha_lugar:
-                self.lugares.add(conexao)
-            if self._de_saida() > self.DE_SAIDA:
+            recusa = self.lugares.dar(conexao, endereco[0])
+            espera_ate = time.monotonic() + 1.0
+            while self._de_saida() > self.DE_SAIDA and time.monotonic() < espera_ate:
                 self.carteiro.apressar()
-                self.mudou.wait_for(lambda: self._de_saida() <= self.DE_SAIDA, 1.0)  # por ele, que não espera ninguém
-        if ha_lugar:
+                self.mudou.wait(0.1)  # por ele, que não espera ninguém; enquanto isso, outra pode passar a sair
+        if recusa is None:
             self.filas.admitir(conexao)
             self.nucleos.ajustar()
             try:
                 return super().process_request(sock, endereco)
             except RuntimeError:  # o sistema não deu mais uma thread
-                pass
-        log.warning("Recusada a conexão de %s: não há lugar.", endereco[0])
+                recusa = LOTADO
+        with self.mudou:
+            relatar = self.lugares.relatar(endereco[0])
+        if relatar:
+            log.warning("Recusada a conexão de %s: %s", endereco[0], recusa.mensagem)
         with conexao.vez:
-            conexao.entregar((LOTADO, FIM_DE_FLUXO))
+            conexao.entregar((recusa, FIM_DE_FLUXO))
         self.shutdown_request(sock)
 
     def shutdown_request(self, sock: socket.socket) -> None:
@@ -311,7 +343,7 @@ class Servidor(socketserver.ThreadingTCPServer):
         """
         conexao = self.conexoes[sock]
         with self.mudou:
-            self.lugares.discard(conexao)  # antes de o par saber: quem ele chamar encontra o lugar vago
+            self.lugares.vagar(conexao)  # antes de o par saber: quem ele chamar encontra o lugar vago
         self.filas.sair(conexao)
         self.carteiro.enterrar(conexao)
 
@@ -347,29 +379,6 @@ def anunciar(host: str, porta: int) -> None:
         log.info("Em outra máquina da rede: python cliente.py --host %s%s", endereco, opcao)
 
 
-def ler_opcoes() -> argparse.Namespace:
-    analisador = Analisador("Servidor da fila de atendimento: une clientes e atendentes para conversar.")
-    analisador.opcao("--host", "0.0.0.0", "endereço em que aceita conexões", tipo=host_escrito)
-    analisador.opcao("--porta", PORTA_PADRAO, "porta TCP; 0 escolhe uma livre", tipo=inteiro(0, 65535))
-    analisador.opcao("--max-conexoes", 1000, "conexões ao mesmo tempo", tipo=inteiro(1, 1_000_000))
-    analisador.opcao("--prazo-identificacao", 60.0, "segundos para cada linha da identificação", tipo=segundos)
-    analisador.opcao("--prazo-envio", 10.0, "segundos que quem não lê fica conectado", tipo=segundos)
-    analisador.opcao(
-        "--senha-atendentes",
-        os.environ.get("FILA_SENHA") or None,
-        "senha pedida aos atendentes (ou a variável FILA_SENHA)",
-        tipo=senha_valida,
-        mostrar_padrao=False,
-    )
-    ajuda = "nomes separados por vírgulas: cada um é uma fila"
-    analisador.opcao("--departamentos", None, ajuda, tipo=valido(validar_departamentos))
-    analisador.chave("--devolver-a-fila", "o cliente de um atendente que cai volta para o início da fila")
-    analisador.opcao("--registro", None, "arquivo CSV em que se gravam as conversas", tipo=caminho_escrito)
-    analisador.chave("--rastro", "mostra o que cada thread recebe e envia, com os bytes como são")
-    analisador.chave("--varios-nucleos", "deixa as threads se espalharem pelos núcleos (ver docs/desempenho.md)")
-    return analisador.parse_args()
-
-
 def abrir(opcoes: argparse.Namespace) -> tuple[Servidor, Registro | None]:
     """O servidor que as opções pedem, na porta mas ainda sem aceitar; `SystemExit`, com o motivo, se não dá."""
     rastro = Rastro() if opcoes.rastro else None
@@ -383,6 +392,8 @@ def abrir(opcoes: argparse.Namespace) -> tuple[Servidor, Registro | None]:
             (opcoes.host, opcoes.porta),
             filas,
             maximo=opcoes.max_conexoes,
+            por_endereco=opcoes.max_por_endereco,
+            ritmo=opcoes.ritmo,
             prazo_identificacao=opcoes.prazo_identificacao,
             prazo_envio=opcoes.prazo_envio,
             senha=opcoes.senha_atendentes,

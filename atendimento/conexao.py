@@ -142,6 +142,14 @@ class Conexao(Participante):
             if not dados or self.situacao is ABERTA:
                 return dados
 
+    def esperar(self, segundos: float) -> bool:
+        """Espera sem ler, e sem nada na mão; `False` se antes disso a conexão acaba, deste lado ou do outro."""
+        ate = time.monotonic() + segundos
+        while self.situacao is ABERTA and (falta := ate - time.monotonic()) > 0:
+            if maquina.esperar_fim(self.sock, min(falta, self.CONFERIR_A_CADA)):
+                return False
+        return self.situacao is ABERTA
+
     def _esperar_leitura(self, ate: float | None) -> None:
         """Espera que haja o que ler, ou que a conexão seja cortada; `TimeoutError` no instante `ate`."""
         while self.situacao in (ABERTA, DESPEDIDA):

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 
 log = logging.getLogger("fila")
@@ -35,6 +36,19 @@ def esperar_leitura(sock: socket.socket, segundos: float) -> bool:
 def esperar_escrita(sock: socket.socket, segundos: float) -> bool:
     """Espera que o outro tenha onde receber, ou que a conexão caia; `False` se passaram `segundos` antes."""
     return _esperar(sock, True, segundos)
+
+
+def esperar_fim(sock: socket.socket, segundos: float) -> bool:
+    """Espera que o outro feche, sem ler o que mandou antes; `False` se passaram `segundos` antes.
+
+    Onde o sistema não sabe dizer isso, só espera.
+    """
+    if not hasattr(select, "POLLRDHUP"):
+        time.sleep(segundos)
+        return False
+    espera = select.poll()
+    espera.register(sock, select.POLLRDHUP)
+    return bool(espera.poll(segundos * 1000))
 
 
 def _esperar(sock: socket.socket, escrita: bool, segundos: float) -> bool:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import NoReturn, TextIO
 
-from protocolo import limpar
+from protocolo import PORTA_PADRAO, limpar, validar_departamentos
 
 try:
     from colorama import just_fix_windows_console as preparar_console
@@ -106,6 +106,38 @@ host_escrito = escrito("diga o nome, ou o endereço, de uma máquina")
 departamento_escrito = escrito("diga o nome de um departamento")
 caminho_escrito = escrito("diga o nome do arquivo")
 senha_valida = escrito("a senha precisa ter ao menos um caractere que se possa digitar")
+
+
+def ler_opcoes() -> argparse.Namespace:
+    """As opções de `servidor.py`."""
+    analisador = Analisador("Servidor da fila de atendimento: une clientes e atendentes para conversar.")
+    analisador.opcao("--host", "0.0.0.0", "endereço em que aceita conexões", tipo=host_escrito)
+    analisador.opcao("--porta", PORTA_PADRAO, "porta TCP; 0 escolhe uma livre", tipo=inteiro(0, 65535))
+    analisador.opcao("--max-conexoes", 1000, "conexões ao mesmo tempo", tipo=inteiro(1, 1_000_000))
+    ajuda = "conexões de um endereço, e também as novas em 10 s; 0 é sem limite"
+    ajuda += " (padrão: um décimo de --max-conexoes, ao menos 10)"
+    analisador.opcao("--max-por-endereco", None, ajuda, tipo=inteiro(0, 1_000_000))
+    ajuda = "linhas por segundo de cada conexão, com folga de 10 s; 0 é sem limite"
+    analisador.opcao("--ritmo", 200, ajuda, tipo=inteiro(0, 1_000_000))
+    analisador.opcao("--prazo-identificacao", 60.0, "segundos para cada linha da identificação", tipo=segundos)
+    analisador.opcao("--prazo-envio", 10.0, "segundos que quem não lê fica conectado", tipo=segundos)
+    analisador.opcao(
+        "--senha-atendentes",
+        os.environ.get("FILA_SENHA") or None,
+        "senha pedida aos atendentes (ou a variável FILA_SENHA)",
+        tipo=senha_valida,
+        mostrar_padrao=False,
+    )
+    ajuda = "nomes separados por vírgulas: cada um é uma fila"
+    analisador.opcao("--departamentos", None, ajuda, tipo=valido(validar_departamentos))
+    analisador.chave("--devolver-a-fila", "o cliente de um atendente que cai volta para o início da fila")
+    analisador.opcao("--registro", None, "arquivo CSV em que se gravam as conversas", tipo=caminho_escrito)
+    analisador.chave("--rastro", "mostra o que cada thread recebe e envia, com os bytes como são")
+    analisador.chave("--varios-nucleos", "deixa as threads se espalharem pelos núcleos (ver docs/desempenho.md)")
+    opcoes = analisador.parse_args()
+    if opcoes.senha_atendentes is None and "FILA_SENHA" in os.environ:
+        analisador.error("a variável FILA_SENHA está vazia: ponha nela a senha dos atendentes, ou apague-a")
+    return opcoes
 
 
 # --- A saída ------------------------------------------------------------------------------------

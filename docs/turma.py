@@ -40,7 +40,7 @@ RAIZ = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(RAIZ))
 
 from atendimento.filas import ENCERRADO  # noqa: E402
-from atendimento.terminal import Analisador, colorir, inteiro, segundos, usar_cores, valido  # noqa: E402
+from atendimento.terminal import Analisador, colorir, inteiro, segundos, senha_valida, usar_cores, valido  # noqa: E402
 from atendimento.turno import Turno  # noqa: E402
 from protocolo import (  # noqa: E402
     PORTA_PADRAO,
@@ -61,7 +61,6 @@ from protocolo import (  # noqa: E402
     Volta,
     validar_departamentos,
 )
-from servidor import senha_valida  # noqa: E402
 
 LEITURA = 25.0
 """Caracteres que se leem por segundo. O que se digita depende de cada um: uns 5."""
@@ -536,7 +535,9 @@ def servidor_proprio(departamentos: Sequence[str] | None, senha: str | None) -> 
         comando += ["--departamentos", ",".join(departamentos)]
     # O Ctrl+C do terminal é para a turma: o servidor, em outro grupo, só acaba depois dela.
     a_parte = {"start_new_session": True, "creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
-    ambiente = os.environ | {"FILA_SENHA": senha or ""}
+    ambiente = {nome: valor for nome, valor in os.environ.items() if nome != "FILA_SENHA"}
+    if senha:
+        ambiente["FILA_SENHA"] = senha
     with subprocess.Popen(comando, env=ambiente, stdout=subprocess.PIPE, **a_parte) as processo:
         try:
             anuncio = next((achado for linha in processo.stdout if (achado := ANUNCIO.search(linha))), None)

@@ -23,7 +23,8 @@ class ServidorDeTeste(Anfitriao, modulo.Servidor):
 
     def __init__(self, porta: int = 0, host: str = "127.0.0.1", **opcoes) -> None:
         filas = FilasVigiadas(**{nome: opcoes.pop(nome) for nome in DAS_FILAS if nome in opcoes})
-        modulo.Servidor.__init__(self, (host, porta), filas, **opcoes)
+        # Os testes que inundam não são sobre o ritmo.
+        modulo.Servidor.__init__(self, (host, porta), filas, **{"ritmo": 0} | opcoes)
         Anfitriao.__init__(self, self.server_address)
         self.erros: list[BaseException] = []
         self.aceitas: list[ConexaoVigiada] = []  # todas as conexões, pela ordem

@@ -207,18 +207,23 @@ def test_mudos_e_pingados_nao_atrapalham_quem_conversa(abrir_servidor):
 
 
 def test_mil_conexoes_juntas_sao_todas_atendidas(abrir_servidor):
-    """Mil clientes chegam de uma vez, e cada um tem o seu lugar na fila."""
+    """Quantos clientes cabem em mil lugares chegam de uma vez, e cada um tem o seu lugar na fila."""
     servidor = abrir_servidor(maximo=1000)
     maquina.permitir_descritores(2200)
-    clientes = [servidor.conecta(f"C{i}") for i in range(1000)]
+    clientes = [servidor.conecta(f"C{i}") for i in range(950)]
     for cliente in clientes:
         cliente.envia("CLIENTE", cliente.nome)
     posicoes = set()
     for cliente in clientes:
         cliente.espera("NOME:")
         posicoes.add(cliente.linha())
-    assert posicoes == {f"FILA:{i}" for i in range(1, 1001)}
+    assert posicoes == {f"FILA:{i}" for i in range(1, 951)}
+    atendentes = [servidor.conecta() for _ in range(50)]
     servidor.conecta().espera(LOTADO, FECHOU)
+    for atendente in atendentes:
+        atendente.envia("ATENDENTE", "Ana")
+        atendente.espera("NOME:")
+        assert atendente.linha().startswith("CONECTADO:C")
 
 
 # O que dizem, se leem até o fim, e como vão embora.

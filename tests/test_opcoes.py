@@ -61,7 +61,10 @@ ESCOLHE_NUCLEO = hasattr(os, "sched_setaffinity") and getattr(sys, "_is_gil_enab
 @casos(
     "opcoes, olhar, padrao, pedido",
     {
-        "max-conexoes": ("--max-conexoes 7", lambda aberto: aberto.maximo, 1000, 7),
+        "max-conexoes": ("--max-conexoes 7", lambda aberto: aberto.lugares.maximo, 1000, 7),
+        "max-por-endereco": ("--max-por-endereco 7", lambda aberto: aberto.lugares.por_endereco, 100, 7),
+        "um-decimo-ou-dez": ("--max-conexoes 20", lambda aberto: aberto.lugares.por_endereco, 100, 10),
+        "ritmo": ("--ritmo 7", lambda aberto: aberto.ritmo, 200, 7),
         "prazo-identificacao": ("--prazo-identificacao 1,5", lambda aberto: aberto.prazo_identificacao, 60, 1.5),
         "prazo-envio": ("--prazo-envio 2.5", lambda aberto: aberto.carteiro.prazo_envio, 10, 2.5),
         "prazo-de-um-dia": ("--prazo-envio 86400", lambda aberto: aberto.carteiro.prazo_envio, 10, 86_400),
@@ -85,11 +88,15 @@ def test_opcao_registro(abre, tmp_path):
     assert abre("--registro", str(tmp_path / "conversas.csv")).filas.ouvinte.caminho == str(tmp_path / "conversas.csv")
 
 
-def test_senha_no_ambiente(abre, monkeypatch):
-    """`FILA_SENHA` vale pela opção; vazia, é como se não estivesse; e a opção vence."""
-    for variavel, opcoes, senha in (("x", [], "x"), ("", [], None), ("x", ["--senha-atendentes", "y"], "y")):
+def test_senha_no_ambiente(abre, monkeypatch, capsys):
+    """`FILA_SENHA` vale pela opção, que a vence; vazia, é um engano, e não um servidor sem senha."""
+    for variavel, opcoes, senha in (("x", [], "x"), ("x", ["--senha-atendentes", "y"], "y")):
         monkeypatch.setenv("FILA_SENHA", variavel)
         assert abre(*opcoes).senha == senha
+    monkeypatch.setenv("FILA_SENHA", "")
+    with pytest.raises(SystemExit) as fim:
+        abre()
+    assert fim.value.code == 2 and "a variável FILA_SENHA está vazia" in capsys.readouterr().err
 
 
 def test_endereco_padrao(digita):
@@ -243,6 +250,8 @@ USOS_ERRADOS = {
     "servidor.py --porta -1": DE_0 + "'-1'",
     "servidor.py --max-conexoes 0": MAXIMO + "'0'",
     "servidor.py --max-conexoes 1000001": MAXIMO + "'1000001'",
+    "servidor.py --max-por-endereco -1": MAXIMO.replace("conexoes", "por-endereco").replace("de 1", "de 0") + "'-1'",
+    "servidor.py --ritmo 2,5": "--ritmo: use um inteiro de 0 a 1000000, e não '2,5'",
     "servidor.py --prazo-envio -1": ENVIO + "'-1'",
     "servidor.py --prazo-envio 0": ENVIO + "'0'",
     "servidor.py --prazo-envio 86401": ENVIO + "'86401'",
@@ -295,9 +304,9 @@ def test_python_velho_demais(programa):
 
 DA_CONVERSA = "--host= --porta= --nome= --departamento= --json --sem-som", ["127.0.0.1", "12345"]
 DO_SERVIDOR = (
-    "--host= --porta= --max-conexoes= --prazo-identificacao= --prazo-envio= --senha-atendentes= --departamentos= "
-    "--devolver-a-fila --registro= --rastro --varios-nucleos",
-    ["0.0.0.0", "12345", "1000", "60", "10"],
+    "--host= --porta= --max-conexoes= --max-por-endereco= --ritmo= --prazo-identificacao= --prazo-envio= "
+    "--senha-atendentes= --departamentos= --devolver-a-fila --registro= --rastro --varios-nucleos",
+    ["0.0.0.0", "12345", "1000", "um décimo de --max-conexoes, ao menos 10", "200", "60", "10"],
 )
 
 
@@ -319,7 +328,7 @@ def test_ajuda(digita, capsys, monkeypatch, main, opcoes, padroes):
     assert (fim.value.code, erros) == (0, "") and ajuda.startswith("uso: programa.py [opções]\n")
     explicadas = re.findall(r"^  (--[\w-]+(?: VALOR)?)\s+\w+ \w+", ajuda, re.MULTILINE)
     assert explicadas == opcoes.replace("=", " VALOR").replace(" --", "\n--").split("\n")
-    assert re.findall(r"\(padrão:\s+(.*?)\)", ajuda) == padroes
+    assert re.findall(r"\(padrão: (.*?)\)", " ".join(ajuda.split())) == padroes
     assert re.search(r"^(Servidor|Cliente|Atendente) da fila de atendimento: \w+", ajuda, re.MULTILINE)
     assert re.search(r"^opções:\n  -h, --ajuda, --help +mostra esta ajuda\n", ajuda, re.MULTILINE)
     assert not re.search(r"usage|error|argument|options|default|show this|choices", ajuda)

@@ -37,7 +37,7 @@ porque("""sendall para quando o buffer do outro enche: é a contrapressão do TC
 com a trava na mão: o problema de um passa a ser o de todos.""")
 
 titulo("O conserto: com a trava na mão, nunca se espera por um participante")
-servidor = Servidor(("127.0.0.1", 0), Filas(), prazo_envio=30.0)
+servidor = Servidor(("127.0.0.1", 0), Filas(), prazo_envio=30.0, ritmo=0)
 servidor.servir()
 sala = Anfitriao(servidor.server_address)
 sala.atendente("Mudo", "FILA:OK")  # daqui em diante, não lê

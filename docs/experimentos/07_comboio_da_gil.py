@@ -16,7 +16,7 @@ if not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2:
 
 titulo(f"{PARES} pares conversam: {2 * PARES} threads no servidor")
 print("O mesmo servidor, ora com as threads espalhadas pelos núcleos, ora todas num só.")
-COMANDO = [sys.executable, str(RAIZ / "servidor.py"), "--host", "127.0.0.1", "--porta", "0"]
+COMANDO = [sys.executable, str(RAIZ / "servidor.py"), "--host", "127.0.0.1", "--porta", "0", "--ritmo", "0"]
 VARIANTES = {"espalhadas": [*COMANDO, "--varios-nucleos"], "num núcleo": COMANDO}
 por_segundo: dict[str, list[float]] = {nome: [] for nome in VARIANTES}
 for rodada in range(1, RODADAS + 1):
