@@ -138,11 +138,12 @@ class Atendimento(socketserver.BaseRequestHandler):
         certa = hmac.compare_digest(senha.encode(), servidor.senha.encode())
         conferida = False
         while not conferida:
+            if time.monotonic() >= ate:
+                raise TimeoutError
             with servidor.mudou:
                 conferida, espera = servidor.senhas.conferir(self.client_address[0], certa)
-            if not conferida and time.monotonic() >= ate:
-                raise TimeoutError
-            if not self.quem.esperar(espera) and not conferida:
+            ficou = self.quem.esperar(espera if conferida else min(espera, ate - time.monotonic()))
+            if not (ficou or conferida):
                 raise EOFError
         if not certa:
             raise ValueError(SENHA_INCORRETA)
