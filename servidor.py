@@ -168,7 +168,7 @@ class Atendimento(socketserver.BaseRequestHandler):
         return self.linhas.pop(0)
 
     def conversar(self) -> None:
-        """Lê até o fim. Cada bloco lido vira fatos; antes do fato seguinte, espera-se por quem lê devagar."""
+        """Lê até o fim, no ritmo. Cada bloco lido vira fatos; antes do seguinte, espera-se por quem lê devagar."""
         quem, filas, linhas = self.quem, self.server.filas, self.linhas  # as que vieram com o nome
         ritmo = Ritmo(self.server.ritmo)
         while True:

@@ -78,9 +78,9 @@ class Lugares:
     def dar(self, conexao: Hashable, endereco: str) -> Fim | None:
         """Dá um lugar a quem chega; devolve o motivo, se não o dá."""
         visitas = self._visitas_de(origem(endereco))
-        if self.por_endereco and origem(endereco) not in self._isentos:
-            if max(visitas.abertas, visitas.novas) >= self.por_endereco:
-                return DEMAIS
+        limitado = self.por_endereco and origem(endereco) not in self._isentos
+        if limitado and max(visitas.abertas, visitas.novas) >= self.por_endereco:
+            return DEMAIS
         if len(self) >= self.maximo:
             return LOTADO
         self._ocupados[conexao] = origem(endereco)
@@ -146,7 +146,8 @@ class Senhas:
 
     def __init__(self, relogio: Relogio = time.monotonic) -> None:
         self._relogio = relogio
-        self._erros: dict[str, tuple[float, float]] = {}  # origem: (demora da última recusa, quando ela sai), pela ordem
+        # origem: (segundos que demora a última recusa, quando ela sai), do erro mais antigo ao mais novo
+        self._erros: dict[str, tuple[float, float]] = {}
 
     def conferir(self, endereco: str, certa: bool) -> tuple[bool, float]:
         """Uma tentativa: se já é a vez dela, e quantos segundos esperar, pela vez ou pela resposta."""

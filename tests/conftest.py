@@ -12,6 +12,7 @@ pytest.register_assert_rewrite("participante", "vigias")
 
 import servidor as modulo  # noqa: E402
 from atendimento.carteiro import Carteiro  # noqa: E402
+from atendimento.limites import Senhas  # noqa: E402
 from participante import PRAZO, Anfitriao  # noqa: E402
 from vigias import ConexaoVigiada, FilasVigiadas  # noqa: E402
 
@@ -91,6 +92,7 @@ def abrir_servidor(monkeypatch, erros_no_log):
     monkeypatch.setattr(modulo, "Conexao", ConexaoVigiada)
     monkeypatch.setattr(Carteiro, "INSISTIR_A_CADA", 0.005)
     monkeypatch.setattr(Carteiro, "POSICOES_A_CADA", 0.005)
+    monkeypatch.setattr(Senhas, "PRIMEIRA", 0.005)
     abertos = []
 
     def abrir(**opcoes) -> ServidorDeTeste:

@@ -22,12 +22,12 @@ from typing import NamedTuple
 
 RAIZ = Path(__file__).parent.parent
 ARQUIVOS = ["protocolo.py", "servidor.py", *(f"atendimento/{nome}.py" for nome in (
-    "filas", "conexao", "carteiro", "maquina", "registro", "turno", "rastro", "terminal"))]  # fmt: skip
+    "filas", "conexao", "carteiro", "maquina", "registro", "turno", "rastro", "terminal", "limites"))]  # fmt: skip
 
 # Primeiro os que mais acham: cada defeito para no primeiro teste que falha.
 TESTES = [f"tests/test_{nome}.py" for nome in (
     "protocolo", "turno", "filas", "envio", "servidor", "registro", "maquina", "opcoes", "json", "extensoes", "rastro",
-    "falhas", "programas", "caos", "solucoes", "turma")]  # fmt: skip
+    "limites", "falhas", "programas", "caos", "solucoes", "turma")]  # fmt: skip
 
 PRAZO = 180
 """Segundos para a suíte inteira: um defeito que a trava foi achado."""

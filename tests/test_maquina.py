@@ -51,6 +51,20 @@ def test_esperar(par_de_sockets, monkeypatch, com_poll):
     assert maquina.esperar_leitura(um, PRAZO) is maquina.esperar_escrita(um, PRAZO) is True
 
 
+@cada("sabe_se_fechou", True, False)
+def test_esperar_fim(par_de_sockets, monkeypatch, sabe_se_fechou):
+    """O que falta ler não acorda; o outro que fecha, sim, onde o sistema o diz; nos outros, só o tempo passa."""
+    if not sabe_se_fechou:
+        monkeypatch.delattr(maquina.select, "POLLRDHUP", raising=False)
+    elif not hasattr(maquina.select, "POLLRDHUP"):
+        pytest.skip("o sistema não diz que o outro fechou")
+    um, outro = par_de_sockets
+    outro.send(b"x")
+    assert maquina.esperar_fim(um, 0.001) is False
+    outro.close()
+    assert maquina.esperar_fim(um, 0.001) is sabe_se_fechou
+
+
 @pytest.mark.skipif(not hasattr(maquina.select, "poll"), reason="sem poll (Windows)")
 def test_esperar_conta_em_segundos(monkeypatch):
     """O `poll` conta em milissegundos: sem a conversão, quem espera giraria."""

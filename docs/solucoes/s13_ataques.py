@@ -28,7 +28,7 @@ def linha_sem_fim(endereco: tuple[str, int]) -> None:
 
 
 def mudo(endereco: tuple[str, int]) -> None:
-    """Pede respostas e nunca as lê: só a sua thread espera que ele leia, e ele é cortado no prazo."""
+    """Pede respostas e nunca as lê: ouvido no ritmo, e só a sua thread espera que ele leia, até cortá-lo no prazo."""
     with conexao(endereco, "ATENDENTE", "Mudo") as sock:
         sock.settimeout(0.3)
         with contextlib.suppress(TimeoutError, ConnectionError):
@@ -37,7 +37,7 @@ def mudo(endereco: tuple[str, int]) -> None:
 
 
 def enxurrada_de_conexoes(endereco: tuple[str, int]) -> None:
-    """Duzentas conexões que não dizem nada: esgotam o seu prazo, ou o teto, e não o servidor."""
+    """Duzentas conexões que não dizem nada: esgotam o seu prazo, ou o teto; de outra máquina, o do seu endereço."""
     with contextlib.ExitStack() as pilha:
         for _ in range(200):
             pilha.enter_context(conexao(endereco))
