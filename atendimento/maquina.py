@@ -175,6 +175,10 @@ ENCERRAM = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 """Ctrl+C, `kill`, a janela que se fecha, e o Ctrl+Break do Windows."""
 
 
+ARRUMAR_EM = 2.0
+"""Segundos que um programa tem para sair depois do sinal: a saída dele pode estar parada, e quem a espera, também."""
+
+
 def ouvir_o_que_encerra() -> None:
     """O primeiro Ctrl+C levanta `KeyboardInterrupt`, e outro sinal que encerra, `SystemExit`; os seguintes, nada.
 
@@ -183,7 +187,11 @@ def ouvir_o_que_encerra() -> None:
 
     def sair(sinal: int, _: object) -> None:
         ignorar_o_que_encerra()
-        raise KeyboardInterrupt if sinal == signal.SIGINT else SystemExit(128 + sinal)
+        codigo = 0 if sinal == signal.SIGINT else 128 + sinal
+        demora = threading.Timer(ARRUMAR_EM, os._exit, [codigo])
+        demora.daemon = True
+        demora.start()
+        raise SystemExit(codigo) if codigo else KeyboardInterrupt
 
     tratar_sinais(sair, *ENCERRAM)
 

@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ pytest.importorskip("pty", reason="sem pseudoterminais (Windows)")
 
 from atendimento.carteiro import Carteiro  # noqa: E402
 from atendimento.linha import dobrar, dobrar_entre_palavras, largura_total  # noqa: E402
+from participante import PRAZO  # noqa: E402
 from pseudoterminal import CIMA, CTRL_A, CTRL_C, CTRL_D, CTRL_K, CTRL_L, CTRL_U, CTRL_Z, DIREITA  # noqa: E402
 from pseudoterminal import ENTER, ESQUERDA, TAB, Conexao, NoTerminal  # noqa: E402
 from test_programas import ACABOU, ENTROU, INICIO, LIVRE, NAO_ENVIADO, PARA_ANA, PARA_BIA, PARA_YURI  # noqa: E402
@@ -303,6 +305,28 @@ def test_sinais_que_encerram(fila: Cena, sinal: signal.Signals) -> None:
     yuri.espera_no_fim(PARA_ANA + "meia linha")
     yuri.processo.send_signal(sinal)
     yuri.espera_fim(0 if sinal is signal.SIGINT else 128 + sinal)
+
+
+COM_PRESSA = """
+import sys, cliente
+from atendimento import maquina
+maquina.ARRUMAR_EM = 0.1
+sys.argv[0] = "cliente.py"
+sys.exit(cliente.main())
+"""
+
+
+def test_sair_com_a_saida_parada(cena: Cena) -> None:
+    """Quem espera que a tela ande não impede o programa de sair."""
+    cena.servidor()
+    ana = cena.conecta("ATENDENTE", "Ana")
+    yuri = cena.terminal("-c", COM_PRESSA, "--nome", "Yuri")
+    yuri.espera_no_fim(PARA_ANA)
+    # Até que, de Ana à tela que não se lê, ninguém tenha onde pôr mais.
+    while select.select([], [ana.sock], [], 0.2)[1]:
+        ana.sock.send(b"texto\n" * 1_000)
+    yuri.processo.send_signal(signal.SIGTERM)
+    assert yuri.processo.wait(PRAZO) == 128 + signal.SIGTERM
 
 
 SINAIS_DE_QUEM_LANCOU = """
