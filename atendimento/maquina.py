@@ -3,6 +3,7 @@
 Só aqui se pergunta o que o sistema tem. Os outros módulos chamam estas funções e funcionam em todos.
 """
 
+import atexit
 import contextlib
 import errno
 import logging
@@ -191,6 +192,7 @@ def ouvir_o_que_encerra() -> None:
         demora = threading.Timer(ARRUMAR_EM, os._exit, [codigo])
         demora.daemon = True
         demora.start()
+        atexit.register(os._exit, codigo)  # nem o fim do interpretador, que a descarregaria, espera pela saída
         raise SystemExit(codigo) if codigo else KeyboardInterrupt
 
     tratar_sinais(sair, *ENCERRAM)
