@@ -15,6 +15,7 @@ import enum
 import itertools
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
@@ -33,6 +34,12 @@ MAXIMO_DO_FATO = 64 * 1024
 """Bytes que as mensagens de um fato podem ocupar na saída. Um `recv` cheio de linhas de um caractere viraria megabytes
 depois de cada uma ganhar o nome de quem falou; em JSON, com os escapes, pode chegar ao dobro disto."""
 
+BOM = b"\xef\xbb\xbf"
+"""O que há quem ponha antes de tudo o que escreve em UTF-8. No começo da conexão, não é texto."""
+
+SENHA_OCULTA = "••••"
+"""O que se mostra no lugar de uma senha."""
+
 SENHA_INCORRETA = "Senha incorreta."
 PRAZO_ESGOTADO = "Tempo de identificação esgotado"
 """Recusas que os programas reconhecem: a primeira, inteira; da segunda, o começo."""
@@ -44,28 +51,56 @@ TODOS = "*"
 # --- Texto de usuário ---------------------------------------------------------------------------
 
 # Um controle apaga a tela ou muda as cores de quem lê; um controle bidirecional faz o texto
-# parecer o que não é; os separadores de linha e de parágrafo quebram a linha em alguns programas.
-_RETIRADOS = [*range(0x00, 0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
-_LIMPEZA = {ponto: None for ponto in _RETIRADOS} | {ord("\t"): " "}
+# parecer o que não é. O que separa palavras ou linhas vira um espaço: retirado, ele as colaria.
+_RETIRADOS = [*range(0x00, 0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
+_SEPARADORES = "\t\n\v\f\r\x85\u2028\u2029"
+_LIMPEZA = dict.fromkeys(_RETIRADOS) | dict.fromkeys(map(ord, _SEPARADORES), " ")
 
 
 def limpar(texto: str) -> str:
-    """Devolve `texto` sem controles (categoria Cc), controles bidirecionais e separadores U+2028/9.
+    """Devolve `texto` sem controles (categoria Cc) nem controles bidirecionais.
 
-    Um TAB vira um espaço. Acentos, emojis e o ZWJ que os une (U+200D) passam intactos.
+    TAB, CR, LF, VT, FF, U+0085, U+2028 e U+2029 viram um espaço cada um. Acentos, emojis e o ZWJ que
+    os une (U+200D) passam intactos.
     """
     return texto.translate(_LIMPEZA)
 
 
-def validar_nome(texto: str) -> str:
-    """Devolve o nome sem espaços nas pontas, ou levanta `ValueError` se ele não serve.
+def normalizar(texto: str) -> str:
+    """Devolve `texto` limpo, sem espaços nas pontas e em NFC: o "é" é um só, de que teclado tiver vindo."""
+    return unicodedata.normalize("NFC", limpar(texto)).strip()
 
-    Servem de 1 a 40 caracteres, sem colchetes: são eles que separam o nome da mensagem no fio.
+
+# São letras ou símbolos para o Unicode, mas não desenham nada.
+_NAO_SE_VEEM = "\u115f\u1160\u2800\u3164\uffa0"
+_ZWJ = "\u200d"
+_VARIANTE_COLORIDA = "\ufe0f"  # vem depois de um símbolo, que passa a ser um emoji
+_MARCAS_SEGUIDAS = 4  # combinantes, no máximo: dezenas delas cobrem as linhas vizinhas
+
+
+def validar_nome(texto: str) -> str:
+    """Devolve o nome, normalizado, ou levanta `ValueError` se ele não serve.
+
+    Servem de 1 a 40 caracteres, ao menos um que se veja, sem colchetes, que separam o nome da mensagem no fio; sem os
+    invisíveis com que um nome se faz passar por outro, nem pilhas de marcas.
     """
-    nome = limpar(texto).strip()
-    if not 1 <= len(nome) <= MAXIMO_DO_NOME or "[" in nome or "]" in nome:
+    nome = normalizar(texto)
+    tipos = [unicodedata.category(letra)[0] for letra in nome]  # só a classe: L, M, N, P, S, Z, C
+    if not (
+        1 <= len(nome) <= MAXIMO_DO_NOME
+        and not set("[]") & set(nome)
+        and any(tipo in "LNPS" and letra not in _NAO_SE_VEEM for letra, tipo in zip(nome, tipos))
+        and "M" * (_MARCAS_SEGUIDAS + 1) not in "".join(tipos)
+        and all(_une_emojis(nome, lugar) for lugar, letra in enumerate(nome) if unicodedata.category(letra) == "Cf")
+    ):
         raise ValueError(f"Nome inválido: use de 1 a {MAXIMO_DO_NOME} caracteres, sem colchetes.")
     return nome
+
+
+def _une_emojis(nome: str, lugar: int) -> bool:
+    """Diz se o invisível que está em `lugar` é o ZWJ entre dois emojis."""
+    antes, depois = nome[:lugar].removesuffix(_VARIANTE_COLORIDA)[-1:], nome[lugar + 1 : lugar + 2]
+    return nome[lugar] == _ZWJ and all(lado and unicodedata.category(lado)[0] == "S" for lado in (antes, depois))
 
 
 def validar_departamentos(texto: str) -> tuple[str, ...]:
@@ -74,7 +109,7 @@ def validar_departamentos(texto: str) -> tuple[str, ...]:
     De 1 a 40 caracteres cada um, sem `: [ ] *`, distintos mesmo sem contar maiúsculas; e a lista
     tem de caber numa linha do protocolo.
     """
-    nomes = tuple(limpar(nome).strip() for nome in texto.split(","))
+    nomes = tuple(map(normalizar, texto.split(",")))
     if "" in nomes:
         raise ValueError("há um nome vazio na lista")
     for nome in nomes:
@@ -90,13 +125,14 @@ def validar_departamentos(texto: str) -> tuple[str, ...]:
 def escolher_departamentos(texto: str, opcoes: Sequence[str], varios: bool) -> tuple[str, ...]:
     """Os nomes de `opcoes` que `texto` escolhe, como estão lá: um ou, se `varios`, também uma lista ou `*`.
 
-    Não importam maiúsculas nem espaços nas pontas. `ValueError` com o motivo se a escolha não serve.
+    Não importam maiúsculas nem espaços nas pontas. Onde não há departamentos, todos são nenhum. `ValueError` com o
+    motivo se a escolha não serve.
     """
-    if not opcoes:
-        raise ValueError("Departamento inválido: este servidor não tem departamentos.")
-    pedidos = [pedido.strip().casefold() for pedido in texto.split(",")]
+    pedidos = [normalizar(pedido).casefold() for pedido in texto.split(",")]
     if varios and pedidos == [TODOS]:
         return tuple(opcoes)
+    if not opcoes:
+        raise ValueError("Departamento inválido: este servidor não tem departamentos.")
     por_nome = {nome.casefold(): nome for nome in opcoes}
     if not por_nome.keys() >= set(pedidos) or len(pedidos) > 1 and not varios:
         recusa = f"Departamento inválido: escolha entre {', '.join(opcoes)}."
@@ -214,6 +250,9 @@ class LinhaLonga:
     """C -> S: no lugar de uma linha que passou do limite e foi descartada."""
 
 
+NAO_UTF8 = Aviso("Nem tudo o que você mandou é UTF-8; o que não é chega como �.")
+"""A resposta à primeira linha que não era UTF-8."""
+
 Pedido = Fim | Consulta | Pausa | Volta | Transferencia | Pronto
 Comando = Entrada | Pergunta | Resposta | Fila | Conectado | Mensagem | Aviso | LinhaLonga | Pedido
 
@@ -231,33 +270,63 @@ class SeparadorDeLinhas:
 
     def __init__(self, maximo: int = MAXIMO_DA_LINHA) -> None:
         self._maximo = maximo  # bytes
-        self._resto = b""  # o começo de uma linha que ainda não tem o seu \n
-        self._descartando = False  # o resto da linha atual passou do limite: pular até o \n
+        self.resto = b""  # o começo de uma linha que ainda não tem o seu \n
+        # O que se tira dos pedaços antes de os separar, enquanto houver o que tirar.
+        self._tirar: Callable[[bytes], bytes] | None = self._tirar_o_bom
+        self._ja_avisou = False  # que nem tudo era UTF-8
 
-    def alimentar(self, dados: bytes) -> list[str | None]:
-        """Devolve, na ordem, as linhas que `dados` completa: já limpas e sem o `\\n`.
+    def alimentar(self, dados: bytes) -> list[str | Aviso | None]:
+        """Devolve, na ordem, as linhas que `dados` completa: já limpas, sem o `\\n` nem o `\\r` antes dele.
 
         Um `None` marca uma linha longa demais, e aparece assim que ela passa do limite, sem
-        esperar o fim dela. Bytes que não são UTF-8 viram U+FFFD.
+        esperar o fim dela. Bytes que não são UTF-8 viram U+FFFD; antes da primeira linha que os traz,
+        vem o aviso que se deve a quem a mandou.
         """
-        if self._descartando:
-            _, quebra, dados = dados.partition(b"\n")
-            if not quebra:
-                return []
-            self._descartando = False
-        bloco, quebra, self._resto = (self._resto + dados).rpartition(b"\n")
-        linhas: list[str | None] = bloco.decode("utf-8", "replace").split("\n") if quebra else []
-        # Nada do que a limpeza retira é `isprintable`, e quase todo bloco já chega limpo.
-        if not "".join(linhas).isprintable():
-            linhas = list(map(limpar, linhas))
-        # Só um bloco maior que o limite pode esconder uma linha longa; só aí se mede cada uma.
-        if len(bloco) >= self._maximo:
-            tamanhos = map(len, bloco.split(b"\n"))
-            linhas = [linha if tamanho < self._maximo else None for linha, tamanho in zip(linhas, tamanhos)]
-        if len(self._resto) >= self._maximo:
-            self._resto, self._descartando = b"", True
+        if self._tirar:
+            dados = self._tirar(dados)
+        bloco, quebra, self.resto = (self.resto + dados).rpartition(b"\n")
+        linhas: list[str | Aviso | None] = []
+        if quebra:
+            invalido = False
+            try:
+                linhas = bloco.decode().split("\n")
+            except UnicodeDecodeError:
+                linhas, invalido = bloco.decode("utf-8", "replace").split("\n"), True
+            # Nada do que a limpeza retira é `isprintable`, e quase todo bloco já chega limpo.
+            if not "".join(linhas).isprintable():
+                linhas = [limpar(linha.removesuffix("\r")) for linha in linhas]
+            # Só um bloco maior que o limite pode esconder uma linha longa; só aí se mede cada uma.
+            if len(bloco) >= self._maximo:
+                tamanhos = map(len, bloco.split(b"\n"))
+                linhas = [linha if tamanho < self._maximo else None for linha, tamanho in zip(linhas, tamanhos)]
+            if invalido and not self._ja_avisou:
+                self._avisar(linhas, bloco.split(b"\n"))
+        if len(self.resto) >= self._maximo:
+            self.resto, self._tirar = b"", self._tirar_o_fim_da_longa
             linhas.append(None)
         return linhas
+
+    def _avisar(self, linhas: list[str | Aviso | None], como_vieram: list[bytes]) -> None:
+        """Põe o aviso antes da primeira das `linhas` que não era UTF-8; as descartadas não contam."""
+        for lugar, (linha, bytes_dela) in enumerate(zip(linhas, como_vieram)):
+            if linha is not None and bytes_dela.decode("utf-8", "ignore").encode() != bytes_dela:
+                linhas.insert(lugar, NAO_UTF8)
+                self._ja_avisou = True
+                return
+
+    def _tirar_o_bom(self, dados: bytes) -> bytes:
+        """Só o do começo da conexão, que pode chegar aos pedaços."""
+        dados, self.resto = self.resto + dados, b""
+        if len(dados) < len(BOM) and BOM.startswith(dados):
+            return dados  # ainda não se sabe
+        self._tirar = None
+        return dados.removeprefix(BOM)
+
+    def _tirar_o_fim_da_longa(self, dados: bytes) -> bytes:
+        _, quebra, depois = dados.partition(b"\n")
+        if quebra:
+            self._tirar = None
+        return depois
 
 
 # --- Os formatos de fio -------------------------------------------------------------------------
@@ -311,7 +380,7 @@ class Formato:
         """
         raise NotImplementedError
 
-    def ler_participante(self, linhas: Iterable[str | None]) -> list[Comando]:
+    def ler_participante(self, linhas: Iterable[str | Aviso | None]) -> list[Comando]:
         """Interpreta o que chegou de quem já se identificou; mensagens seguidas saem juntas, até `MAXIMO_DO_FATO`.
 
         Linhas em branco não dizem nada. A mensagem que só passa do limite com o prefixo é tão longa
@@ -321,7 +390,10 @@ class Formato:
         seguidas: list[str] | None = None
         ocupam = 0  # bytes que as seguidas ocupam na saída, no máximo
         for linha in linhas:
-            lida = LinhaLonga() if linha is None else self._ler_do_participante(linha)
+            if isinstance(linha, str):
+                lida = self._ler_do_participante(linha)
+            else:
+                lida = linha or LinhaLonga()  # um aviso do separador já é a resposta
             if isinstance(lida, str):
                 if len(lida) <= _CABE_SEMPRE or _cabe(self.nome, lida):
                     if seguidas is None or ocupam > MAXIMO_DO_FATO:
@@ -342,17 +414,18 @@ class Formato:
 
     # Nos programas de terminal: o que vem do servidor.
 
-    def ler_servidor(self, linhas: Iterable[str | None]) -> list[Comando]:
+    def ler_servidor(self, linhas: Iterable[str | Aviso | None]) -> list[Comando]:
         """Interpreta o que chegou do servidor; o que não se entende é descartado."""
-        return [comando for linha in linhas if linha and (comando := self._ler_do_servidor(linha))]
+        textos = (linha for linha in linhas if isinstance(linha, str))
+        return [comando for linha in textos if (comando := self._ler_do_servidor(linha))]
 
     def _ler_do_servidor(self, linha: str) -> Comando | None:
         raise NotImplementedError
 
 
 def formato_de(inicio: bytes) -> Formato:
-    """O formato de uma conexão, pelos primeiros bytes que ela manda."""
-    return Json() if inicio.startswith(b"{") else Texto()
+    """O formato de uma conexão, pelos primeiros bytes da sua primeira linha."""
+    return Json() if inicio.removeprefix(BOM).startswith(b"{") else Texto()
 
 
 class Texto(Formato):
@@ -410,17 +483,15 @@ class Texto(Formato):
     def _ler_do_participante(self, linha: str) -> Comando | str | None:
         """O que não é comando é mensagem, tenha ou não o prefixo `[nome]: ` de quem a mandou."""
         if linha.startswith(self._prefixo):
-            return linha[len(self._prefixo) :]
-        if not linha or linha.isspace():
-            return None
-        if ":" in linha:
+            linha = linha[len(self._prefixo) :]
+        elif ":" in linha:
             palavra, _, argumento = linha.partition(":")
             pedido, campo = self._DO_PARTICIPANTE.get(palavra, (None, None))
             if pedido and campo:
                 return pedido(argumento)
             if pedido and not argumento.strip():  # com algo depois dos dois-pontos, `FILA:2` é conversa
                 return pedido()
-        return linha
+        return linha if linha and not linha.isspace() else None
 
     def _ler_do_servidor(self, linha: str) -> Comando | None:
         if linha.startswith("["):

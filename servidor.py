@@ -23,6 +23,7 @@ import argparse
 import contextlib
 import errno
 import hmac
+import io
 import itertools
 import logging
 import os
@@ -32,6 +33,7 @@ import socketserver
 import sys
 import threading
 import time
+import unicodedata
 from collections.abc import Sequence
 
 from atendimento import maquina
@@ -45,9 +47,12 @@ from atendimento.rastro import Rastro, SocketRastreado, TravaRastreada
 from atendimento.registro import Registro, motivo
 from atendimento.terminal import ler_opcoes
 from protocolo import (
+    MAXIMO_DO_NOME,
+    NAO_UTF8,
     PORTA_PADRAO,
     PRAZO_ESGOTADO,
     SENHA_INCORRETA,
+    SENHA_OCULTA,
     Aviso,
     Comando,
     Fim,
@@ -55,13 +60,20 @@ from protocolo import (
     Mensagem,
     Pergunta,
     SeparadorDeLinhas,
+    Texto,
     Tipo,
     escolher_departamentos,
     formato_de,
+    limpar,
     validar_nome,
 )
 
 log = logging.getLogger("fila")
+
+IAC = b"\xff"
+"""O byte com que começam os comandos do Telnet; em UTF-8 não existe."""
+
+PARECE_TELNET = "Tipo inválido: parece Telnet; escolha a conexão bruta (raw)."
 
 
 # =================================================================================================
@@ -81,8 +93,9 @@ class Atendimento(socketserver.BaseRequestHandler):
     def setup(self) -> None:
         threading.current_thread().name = f"conexao-{next(self.server.numeros)}"
         self.quem: Conexao = self.server.conexoes[self.request]
-        self.separador: SeparadorDeLinhas | None = None  # ainda não se leu nada
-        self.linhas: list[str | None] = []  # chegaram e ainda não foram interpretadas
+        self.separador = SeparadorDeLinhas()
+        self.linhas: list[str | Aviso | None] = []  # chegaram e ainda não foram interpretadas
+        self.campo = "tipo"  # o que se espera que digam
 
     def handle(self) -> None:
         try:
@@ -90,7 +103,7 @@ class Atendimento(socketserver.BaseRequestHandler):
         except EOFError:
             log.info("%s foi embora sem se identificar.", self.endereco, extra={"marca": "DISCONNECT"})
         except TimeoutError:
-            self.recusar(f"{PRAZO_ESGOTADO}.")
+            self.recusar(f"{PRAZO_ESGOTADO}{self.meia_linha()}.")
         except ValueError as erro:
             self.recusar(str(erro))
         else:
@@ -99,6 +112,15 @@ class Atendimento(socketserver.BaseRequestHandler):
     def recusar(self, motivo: str) -> None:
         log.info("%s falhou na identificação: %s", self.endereco, motivo, extra={"marca": "DISCONNECT"})
         self.server.filas.recusar(self.quem, Fim(motivo))
+
+    def meia_linha(self) -> str:
+        """O que dizer da linha a que falta o fim, se há uma. Uma senha não se repete: a recusa vai para o log."""
+        meia = limpar(self.separador.resto.decode("utf-8", "replace")).strip()
+        if len(meia) > MAXIMO_DO_NOME:
+            meia = f"{meia[:MAXIMO_DO_NOME]}…"
+        if meia and self.campo == "senha" or '"senha"' in meia:
+            meia = SENHA_OCULTA
+        return meia and f': "{meia}" chegou sem o fim de linha'
 
     @property
     def endereco(self) -> str:
@@ -112,7 +134,7 @@ class Atendimento(socketserver.BaseRequestHandler):
         `TimeoutError` se uma das linhas demora mais que o prazo, `EOFError` se o outro se vai.
         """
         servidor, filas = self.server, self.server.filas
-        primeira = self.proxima_linha()  # só depois dela se sabe o formato
+        primeira = self.primeira_linha()  # só depois dela se sabe o formato
         entrada = self.quem.formato.ler_entrada(primeira)
         tipo, departamentos = entrada.tipo, (SEM_DEPARTAMENTO,)
         with servidor.mudou:
@@ -135,7 +157,8 @@ class Atendimento(socketserver.BaseRequestHandler):
         """Levanta `ValueError` se a senha não é a dos atendentes; quem erra espera, e faz esperar o seu endereço."""
         servidor, ate = self.server, time.monotonic() + self.server.prazo_identificacao
         # Tempo constante: quanto demora a resposta não diz quantas letras estavam certas.
-        certa = hmac.compare_digest(senha.encode(), servidor.senha.encode())
+        dita, esperada = (unicodedata.normalize("NFC", uma).encode() for uma in (senha, servidor.senha))
+        certa = hmac.compare_digest(dita, esperada)
         conferida = False
         while not conferida:
             if time.monotonic() >= ate:
@@ -149,23 +172,53 @@ class Atendimento(socketserver.BaseRequestHandler):
             raise ValueError(SENHA_INCORRETA)
 
     def escolher(self, tipo: Tipo, texto: str) -> tuple[str, ...]:
-        return escolher_departamentos(texto, self.server.filas.departamentos, varios=tipo is Tipo.ATENDENTE)
+        escolhidos = escolher_departamentos(texto, self.server.filas.departamentos, varios=tipo is Tipo.ATENDENTE)
+        return escolhidos or (SEM_DEPARTAMENTO,)
 
     def perguntar(self, campo: str, opcoes: Sequence[str] = ()) -> str:
+        self.campo = campo
         self.server.filas.responder(self.quem, Pergunta(campo, opcoes))
-        return self.quem.formato.ler_resposta(campo, self.proxima_linha()).texto
+        return self.quem.formato.ler_resposta(campo, self.proxima_linha(self.prazo())).texto
 
-    def proxima_linha(self) -> str | None:
+    def primeira_linha(self) -> str | None:
+        """A que diz o tipo, e por cujo começo se sabe o formato.
+
+        As que vêm em branco antes dela não contam, nem dão mais prazo. `ValueError` se quem fala é um Telnet.
+        """
+        ate, pedaco, em_branco = self.prazo(), io.BytesIO(), True
+        while em_branco:
+            linha = pedaco.readline()
+            if not linha:
+                pedaco = io.BytesIO(self.receber(ate))
+                continue
+            inicio = self.separador.resto + linha
+            self.quem.formato = formato_de(inicio)
+            self.linhas = self.separador.alimentar(linha)
+            em_branco = all(isinstance(lida, str) and not lida.strip() for lida in self.linhas)  # ou nenhuma, ainda
+        if self.linhas[0] is NAO_UTF8 and IAC in inicio and isinstance(self.quem.formato, Texto):
+            raise ValueError(PARECE_TELNET)
+        self.linhas += self.separador.alimentar(pedaco.read())
+        return self.proxima_linha(ate)
+
+    def proxima_linha(self, ate: float) -> str | None:
         """Uma linha da identificação. O prazo é o da linha inteira: um byte por vez não o renova."""
-        ate = time.monotonic() + self.server.prazo_identificacao
-        while not self.linhas:
-            dados = self.quem.receber(prazo=ate - time.monotonic())
-            if not dados:
-                raise EOFError
-            if self.separador is None:
-                self.quem.formato, self.separador = formato_de(dados), SeparadorDeLinhas()
-            self.linhas = self.separador.alimentar(dados)
-        return self.linhas.pop(0)
+        while True:
+            while not self.linhas:
+                self.linhas = self.separador.alimentar(self.receber(ate))
+            linha = self.linhas.pop(0)
+            if not isinstance(linha, Aviso):
+                return linha
+            self.server.filas.responder(self.quem, linha)
+
+    def prazo(self) -> float:
+        """O instante até o qual se espera por uma linha que se começa agora a esperar."""
+        return time.monotonic() + self.server.prazo_identificacao
+
+    def receber(self, ate: float) -> bytes:
+        dados = self.quem.receber(prazo=ate - time.monotonic())
+        if not dados:
+            raise EOFError
+        return dados
 
     def conversar(self) -> None:
         """Lê até o fim, no ritmo. Cada bloco lido vira fatos; antes do seguinte, espera-se por quem lê devagar."""

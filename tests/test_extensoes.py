@@ -1,5 +1,6 @@
 """Departamentos, comandos, devolução e registro no fio: o que só com sockets se vê."""
 
+import json
 import random
 import threading
 
@@ -33,21 +34,22 @@ def em_pedacos(alguem, dados, tamanho):
         "cliente-em-minusculas": (b"CLIENTE\nYuri\n  sUPORTE \n", ("Suporte",)),
         "atendente-de-um": (b"ATENDENTE\nAna\nVendas\n", ("Vendas",)),
         "atendente-de-dois": (b"ATENDENTE\nAna\nsuporte , VENDAS\n", ("Suporte", "Vendas")),
-        "atendente-de-todos": (b"ATENDENTE\nAna\n\n", ("Vendas", "Suporte")),
+        "atendente-de-todos": (b"ATENDENTE\nAna\n\n", ("Vendas", "Suporte", "Crédito")),
         "atendente-repetido": (b"ATENDENTE\nAna\nVendas,vendas\n", ("Vendas",)),
         "cliente-na-primeira-linha": (b"CLIENTE:Vendas\nYuri\n", ("Vendas",)),
         "com-espacos-na-primeira-linha": (b" CLIENTE: vendas \nYuri\n", ("Vendas",)),
         "atendente-na-primeira-linha": (b"ATENDENTE:Vendas,Suporte\nAna\n", ("Vendas", "Suporte")),
-        "todos-na-primeira-linha": (b"ATENDENTE:*\nAna\n", ("Vendas", "Suporte")),
+        "todos-na-primeira-linha": (b"ATENDENTE:*\nAna\n", ("Vendas", "Suporte", "Crédito")),
+        "acento-em-duas-letras": ("ATENDENTE:cre\u0301dito\nAna\n".encode(), ("Crédito",)),
     },
 )
 @casos("tamanho", {"um-byte": 1, "de-uma-vez": 4096})
 def test_a_escolha_do_departamento(abrir_servidor, dados, onde, tamanho):
     """É perguntado depois do nome a quem não o disse na primeira linha; não importam maiúsculas nem espaços."""
-    servidor = abrir_servidor(departamentos=DOIS)
+    servidor = abrir_servidor(departamentos=validar_departamentos("Vendas,Suporte,Cre\u0301dito"))
     alguem = servidor.conecta()
     em_pedacos(alguem, dados, tamanho)
-    perguntas = ["NOME:"] if b":" in dados else ["NOME:", "DEPARTAMENTO:Vendas,Suporte"]
+    perguntas = ["NOME:"] if b":" in dados else ["NOME:", "DEPARTAMENTO:Vendas,Suporte,Crédito"]
     alguem.espera(*perguntas, "FILA:OK" if b"ATENDENTE" in dados else "FILA:1")
     (participante,) = servidor.filas.user_states
     assert participante.departamentos == onde
@@ -79,12 +81,22 @@ def test_escolha_invalida(abrir_servidor, linhas):
     alguem.espera(*perguntas, "FIM:Departamento inválido: escolha entre Vendas, Suporte.", FECHOU)
 
 
-@casos("tipo", {"cliente": "CLIENTE:Vendas", "atendente": "ATENDENTE:Vendas", "todos": "ATENDENTE:*"})
+@casos("tipo", {"cliente": "CLIENTE:Vendas", "atendente": "ATENDENTE:Vendas", "cliente-de-todos": "CLIENTE:*"})
 def test_servidor_sem_departamentos(servidor, tipo):
     """Quem diz um departamento a quem não os tem é recusado."""
     alguem = servidor.conecta()
     alguem.envia(tipo)
     alguem.espera("FIM:Departamento inválido: este servidor não tem departamentos.", FECHOU)
+
+
+@casos("todos", {"texto": None, "asterisco": "*", "vazio": " ", "lista-vazia": [], "lista": ["*"]})
+def test_todos_onde_nao_ha_departamentos(servidor, todos):
+    """O atendente de todos entra na única fila que há."""
+    ana, livre = servidor.conecta(), ["NOME:", "FILA:OK"] if todos is None else ['{"comando":"fila","posicao":null}']
+    ola = json.dumps({"comando": "atendente", "nome": "Ana", "departamento": todos})
+    ana.envia(*(["ATENDENTE:*", "Ana"] if todos is None else [ola]))
+    ana.espera(*livre)
+    servidor.cliente("Yuri", "CONECTADO:Ana")
 
 
 @casos("tamanho", {"um-byte": 1, "de-cinco": 5, "de-uma-vez": 4096})

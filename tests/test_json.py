@@ -106,8 +106,8 @@ def test_varias_mensagens():
 
 def test_o_primeiro_byte_diz_o_formato():
     """Fala JSON a conexão cuja primeira linha começa por `{`, e nenhuma outra."""
-    formatos = [type(formato_de(inicio)) for inicio in (b"{", b"CLIENTE", b" {", b"[")]
-    assert formatos == [Json, Texto, Texto, Texto]
+    formatos = [type(formato_de(inicio)) for inicio in (b"{", b"\xef\xbb\xbf{", b"CLIENTE", b" {", b"[", b"")]
+    assert formatos == [Json, Json, Texto, Texto, Texto, Texto]
 
 
 TUDO = '{"senha":"s","nome":"Ana","departamento":"Vendas","comando":"atendente"}'
@@ -187,13 +187,14 @@ def test_ler_resposta():
         "parece-comando": ("FIM:", "FIM:"),
         "com-prefixo": ("[Yuri]: oi", "[Yuri]: oi"),
         "espacos-nas-pontas": (" oi ", " oi "),
-        "controles": (r"a\u001b[2J\n\u0000\u202eb\tc", "a[2Jb c"),
+        "controles": (r"a\u001b[2J\n\u0000\u202eb\tc", "a[2J b c"),
         "substituto-solto": (r"a\ud800b\udc00", "a\ufffdb\ufffd"),
         "par-trocado": (r"\ude00\ud83d", "\ufffd\ufffd"),
         "par-de-substitutos": (r"\ud83d\ude00", "😀"),
         "comando-com-escapes": (r"\u0046IM\u003a", "FIM:"),
-        "aspas-e-barras": (r"\"\\\/\b\f\r", '"\\/'),
-        "bidirecional-e-separadores": (r"a\u2066\u2028\u2029\u200db", "a\u200db"),
+        "aspas-e-barras": (r"\"\\\/\b\f\r", '"\\/  '),
+        "bidirecional-e-separadores": (r"a\u2066\u2028\u2029\u200db", "a  \u200db"),
+        "quebra-de-linha": (r"ligue\nagora\u000b\u0085!", "ligue agora  !"),
         "chave-repetida": ('um","texto":"dois', "dois"),
         "chaves-a-mais": ('oi","x":null,"y":[1,{"z":1e999}],"nome":"Ana', "oi"),
         "numero-enorme-a-mais": (f'oi","x":{"9" * 4000},"y":"', "oi"),
@@ -268,7 +269,7 @@ VAZIA = len(MENSAGEM % "") + 1  # bytes, com o \n
 )
 def test_o_limite_do_que_chega(dados, texto):
     """A linha tem 4096 bytes como as outras, e a mensagem tem de caber também na sua forma de texto."""
-    (linha,) = SeparadorDeLinhas().alimentar(dados + b"\n")
+    *_, linha = SeparadorDeLinhas().alimentar(dados + b"\n")
     assert Json("Yuri").ler_participante([linha]) == [Mensagem("Yuri", [texto]) if texto else LinhaLonga()]
 
 
@@ -282,7 +283,7 @@ def test_a_maior_mensagem_chega_inteira_ao_programa():
 def test_o_que_o_servidor_manda_tambem_chega_limpo():
     """Nem por escapes um controle chega ao terminal; a recusa de quem não disse nada, em texto, também se entende."""
     sujas = [r'{"comando":"mensagem","nome":"\u001bA","texto":"\u001b[2Joi\n"}', "FIM:Servidor lotado."]
-    assert Json().ler_servidor(sujas) == [Mensagem("A", ("[2Joi",)), Fim("Servidor lotado.")]
+    assert Json().ler_servidor(sujas) == [Mensagem("A", ("[2Joi ",)), Fim("Servidor lotado.")]
 
 
 @cada(
@@ -356,7 +357,7 @@ def test_o_formato_e_o_do_primeiro_byte(abrir_servidor):
     meia = servidor.conecta()
     meia.envia(b"{")
     calado = servidor.conecta()
-    meia.espera(fim("Tempo de identificação esgotado."), FECHOU)
+    meia.espera(fim('Tempo de identificação esgotado: "{" chegou sem o fim de linha.'), FECHOU)
     calado.espera("FIM:Tempo de identificação esgotado.", FECHOU)
 
 

@@ -12,6 +12,7 @@ from protocolo import (
     MAXIMO_DA_LINHA,
     MAXIMO_DO_FATO,
     MAXIMO_DO_NOME,
+    NAO_UTF8,
     Aviso,
     Conectado,
     Consulta,
@@ -55,6 +56,7 @@ FAMILIA = "\N{MAN}\N{ZERO WIDTH JOINER}\N{WOMAN}\N{ZERO WIDTH JOINER}\N{GIRL}"
 
 # nome do caso: (os bytes que chegam, as linhas que eles dizem)
 CASOS = {
+    "bom": (b"\xef\xbb\xbfoi\n\xef\xbb\xbfoi\n", ["oi", "\ufeffoi"]),  # o primeiro, para quem junta os casos
     "nada": (b"", []),
     "uma-linha": (b"oi\n", ["oi"]),
     "tres-linhas": (b"um\ndois\ntres\n", ["um", "dois", "tres"]),
@@ -62,21 +64,23 @@ CASOS = {
     "so-espacos": (b"  \n\t\n", ["  ", " "]),
     "sem-o-fim-da-linha": (b"oi\nmetade", ["oi"]),
     "crlf": (b"oi\r\ntchau\r\n", ["oi", "tchau"]),
-    "cr-no-meio": (b"a\rb\n", ["ab"]),
-    "cr-repetido": (b"a\r\r\n", ["a"]),
+    "cr-no-meio": (b"a\rb\n", ["a b"]),
+    "cr-repetido": (b"a\r\r\n", ["a "]),
     "acentos": ("ação é coração\n".encode(), ["ação é coração"]),
     "emoji-com-zwj": (f"{FAMILIA}!\n".encode(), [f"{FAMILIA}!"]),
-    "bom": (b"\xef\xbb\xbfoi\n", ["\ufeffoi"]),
-    "separadores-unicode": ("a\u2028b\u2029c\x85d\n".encode(), ["abcd"]),
+    "meio-bom": (b"\xef\xbbx\n", [NAO_UTF8, "\ufffdx"]),
+    "separadores-unicode": ("a\u2028b\u2029c\x85d\ve\ff\n".encode(), ["a b c d e f"]),
     "bidirecionais": ("a\u202eb\u202c\u2066c\u2069\n".encode(), ["abc"]),
     "escape-do-terminal": (b"\x1b[2Jsumiu\x07\x00\n", ["[2Jsumiu"]),
     "tab": (b"a\tb\n", ["a b"]),
-    "byte-invalido-antes-do-fim": (b"a\xff\nb\n", ["a\ufffd", "b"]),
-    "byte-invalido-depois-do-fim": (b"a\n\xffb\n", ["a", "\ufffdb"]),
-    "sequencia-truncada": (b"a\xe2\x82\nb\n", ["a\ufffd", "b"]),
-    "sequencia-truncada-antes-do-crlf": (b"\xf0\x9f\x98\r\n", ["\ufffd"]),
-    "continuacao-solta": (b"\x80\n\xbf\xbf\n", ["\ufffd", "\ufffd\ufffd"]),
-    "surrogate-em-utf8": (b"\xed\xa0\x80\n", ["\ufffd\ufffd\ufffd"]),
+    "byte-invalido-antes-do-fim": (b"a\xff\nb\n", [NAO_UTF8, "a\ufffd", "b"]),
+    "byte-invalido-depois-do-fim": (b"a\n\xffb\n", ["a", NAO_UTF8, "\ufffdb"]),
+    "sequencia-truncada": (b"a\xe2\x82\nb\n", [NAO_UTF8, "a\ufffd", "b"]),
+    "sequencia-truncada-antes-do-crlf": (b"\xf0\x9f\x98\r\n", [NAO_UTF8, "\ufffd"]),
+    "continuacao-solta": (b"\x80\n\xbf\xbf\n", [NAO_UTF8, "\ufffd", "\ufffd\ufffd"]),
+    "surrogate-em-utf8": (b"\xed\xa0\x80\n", [NAO_UTF8, "\ufffd\ufffd\ufffd"]),
+    "substituto-escrito": ("\ufffd\n".encode(), ["\ufffd"]),
+    "byte-invalido-na-descartada": (b"\xff" * 5000 + b"\n\xff\n", [None, NAO_UTF8, "\ufffd"]),
     "4095-bytes": (b"x" * 4094 + b"\n", ["x" * 4094]),
     "4096-bytes": (b"x" * 4095 + b"\n", ["x" * 4095]),
     "4097-bytes": (b"x" * 4096 + b"\n", [None]),
@@ -117,7 +121,9 @@ def test_cortes_ao_acaso(semente):
     sorteio = random.Random(semente)
     cortes = sorted(sorteio.choices(range(len(dados) + 1), k=sorteio.choice([1, 10, 500])))
     pedacos = [dados[de:ate] for de, ate in zip([0, *cortes], [*cortes, len(dados)])]
-    assert separar(pedacos) == [linha for _, linhas in inteiros for linha in linhas]
+    esperadas = [linha for _, linhas in inteiros for linha in linhas]
+    so_uma_vez = esperadas.index(NAO_UTF8)
+    assert separar(pedacos) == [x for i, x in enumerate(esperadas) if x is not NAO_UTF8 or i == so_uma_vez]
 
 
 def test_linha_sai_assim_que_se_completa():
@@ -150,13 +156,15 @@ def test_linha_sem_fim_nao_ocupa_memoria(tamanho):
 
 
 def test_limpar():
-    """De todo o Unicode somem os controles, os bidirecionais e os separadores; um TAB vira um espaço."""
-    somem = {*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x2028, 0x2029}
+    """De todo o Unicode somem os controles e os bidirecionais; o que separa palavras ou linhas vira um espaço."""
+    somem = {*range(0x202A, 0x202F), *range(0x2066, 0x206A)}
 
     def limpo(letra):
+        if letra in "\t\n\v\f\r\x85\u2028\u2029":
+            return " "
         return "" if unicodedata.category(letra) == "Cc" or ord(letra) in somem else letra
 
-    letras = map(chr, [*range(9), *range(10, 0xD800), *range(0xE000, 0x10000)])
+    letras = map(chr, [*range(0xD800), *range(0xE000, 0x10000)])
     assert [hex(ord(letra)) for letra in letras if limpar(letra) != limpo(letra)] == []
     dos_outros_planos = "".join(map(chr, range(0x10000, 0x110000)))
     assert len(limpar(dos_outros_planos)) == len(dos_outros_planos)
@@ -167,13 +175,21 @@ def test_limpar():
     "texto, nome",
     *(("Y", "Y"), ("  Ana Maria \t", "Ana Maria"), ("Ana\tMaria", "Ana Maria"), ("\x00 Yuri", "Yuri")),
     *((" " + "é" * 40 + " ", "é" * 40), ("\x1b" + "x" * 40, "x" * 40), (FAMILIA, FAMILIA), ("FIM:", "FIM:")),
+    *(("Jose\u0301", "José"), ("e\u0301" * 40, "é" * 40), ("b" + "\u0301" * 4 + "b", "b" + "\u0301" * 4 + "b")),
+    *((".", "."), ("7", "7"), ("\ufffd", "\ufffd"), ("❤️\u200d🔥", "❤️\u200d🔥"), ("🙂\u200d↔️", "🙂\u200d↔️")),
+    *(("👩🏽\u200d⚕️ Ana", "👩🏽\u200d⚕️ Ana"), ("क्षि", "क्षि"), ("Nguyễn", "Nguyễn"), ("a\u2029b", "a b")),
 )
 def test_nome_valido(texto, nome):
-    """O nome sai limpo e sem espaços nas pontas."""
+    """O nome sai limpo, sem espaços nas pontas e em NFC, de onde quer que venham os seus acentos."""
     assert validar_nome(texto) == nome
 
 
-@cada("texto", "", " \t ", "\x00\x1b\u202e\u2028", "x" * 41, "Yu[ri", "Yu]ri")
+@cada(
+    "texto",
+    *("", " \t ", "\x00\x1b\u202e\u2028", "x" * 41, "Yu[ri", "Yu]ri", "\u115f", "\u1160\u2800", "\u3164", "\uffa0"),
+    *("\u0301", "\ue000", "\u200b", "Ana\u200b", "\ufeffAna", "An\u200da", "\u200d🙂", "🙂\u200d", "🙂\u200d\u200d🙂"),
+    *("Ana\u00ad", "Ana\U000e0041", "🙂\u200dAna", "b" + "\u0301" * 5, "e" + "\u0301" * 6),
+)
 def test_nome_invalido(texto):
     """O nome que não serve é recusado com o motivo que vai no `FIM:`."""
     with pytest.raises(ValueError, match="^Nome inválido: use de 1 a 40 caracteres, sem colchetes.$"):
@@ -268,7 +284,7 @@ def test_o_que_nao_e_comando_e_mensagem(linha):
     assert Texto("Yuri").ler_participante([linha]) == [Mensagem("Yuri", [linha])]
 
 
-@cada("texto", "oi", " oi", "[Yuri]: oi", "", "FIM:")
+@cada("texto", "oi", " oi", "[Yuri]: oi", "FIM:")
 def test_o_proprio_prefixo_sai(texto):
     """A mensagem perde o próprio prefixo, se o traz exato, uma vez, e nada depois dele é comando."""
     assert Texto("Yuri").ler_participante([f"[Yuri]: {texto}"]) == [Mensagem("Yuri", [texto])]
@@ -280,9 +296,9 @@ def test_pedido_de_participante(comando, linha):
     assert Texto("Yuri").ler_participante([linha]) == [comando]
 
 
-@cada("linha", "", "   ", "\u3000", "\xa0")
+@cada("linha", "", "   ", "\u3000", "\xa0", "[Yuri]: ", "[Yuri]: \u3000 ")
 def test_linha_em_branco_nao_diz_nada(linha):
-    """Linha vazia ou só de espaços é ignorada e nem separa as mensagens vizinhas."""
+    """Linha vazia ou só de espaços, com o próprio prefixo ou sem, é ignorada e nem separa as mensagens vizinhas."""
     assert Texto("Yuri").ler_participante([linha]) == []
     assert Texto("Yuri").ler_participante(["a", linha, "b"]) == [Mensagem("Yuri", ["a", "b"])]
 
@@ -313,7 +329,7 @@ CABE = MAXIMO_DA_LINHA - PREFIXO - len("\n")  # bytes de texto na maior mensagem
 def test_limite_da_mensagem(dados, aceita):
     """A mensagem que enche a linha passa; a que só não cabe pelo prefixo ou por U+FFFD é longa demais."""
     formato = Texto("Yuri")
-    (comando,) = formato.ler_participante(SeparadorDeLinhas().alimentar(dados + b"\n"))
+    *_, comando = formato.ler_participante(SeparadorDeLinhas().alimentar(dados + b"\n"))
     if aceita:
         assert len(formato.codificar(comando)) == MAXIMO_DA_LINHA
     else:

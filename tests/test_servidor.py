@@ -5,9 +5,11 @@ qualquer está em `test_extensoes.py`, com o modelo; aqui está o que ele não v
 """
 
 import contextlib
+import re
 import socket
 import threading
 import time
+import unicodedata
 
 import pytest
 from participante import FECHOU, PRAZO, Participante
@@ -16,12 +18,14 @@ from test_protocolo import casos
 import servidor as modulo
 from atendimento.carteiro import Carteiro
 
+NAO_UTF8 = "AVISO:Nem tudo o que você mandou é UTF-8; o que não é chega como �."
 LONGA_DEMAIS = "AVISO:Mensagem longa demais (máximo de 4096 bytes); não foi enviada."
 NA_FILA = "AVISO:Você ainda está na fila; sua mensagem será entregue ao atendente."
 LIMITE_NA_FILA = "AVISO:Limite de mensagens na espera atingido; a mensagem não foi guardada."
 SEM_CLIENTE = "AVISO:Nenhum cliente conectado; a mensagem não foi enviada."
 TIPO_INVALIDO = "FIM:Tipo inválido: envie CLIENTE ou ATENDENTE."
 NOME_INVALIDO = "FIM:Nome inválido: use de 1 a 40 caracteres, sem colchetes."
+PARECE_TELNET = "FIM:Tipo inválido: parece Telnet; escolha a conexão bruta (raw)."
 ESGOTADO = "FIM:Tempo de identificação esgotado."
 LOTADO = "FIM:Servidor lotado; tente mais tarde."
 SAIU_DA_FILA = "FIM:Você saiu da fila."
@@ -85,6 +89,8 @@ def test_o_limite_da_linha_e_de_4096_bytes(servidor, linha, chega):
     """A linha que cabe chega inteira; a maior é recusada com um aviso, e a conversa continua."""
     yuri, ana = servidor.par()
     yuri.envia(linha + b"\n", "e agora?")
+    if b"\xff" in linha:
+        yuri.espera(NAO_UTF8)
     if chega is None:
         yuri.espera(LONGA_DEMAIS)
     else:
@@ -124,9 +130,9 @@ def test_a_linha_longa_na_identificacao_e_recusada_na_hora(servidor, inicio, res
         "nul-e-campainha": (b"a\x00\x07b", "ab"),
         "ansi-titulo": (b"\x1b]0;titulo\x07oi", "]0;titulooi"),
         "csi-de-um-byte": ("\x9b2Joi".encode(), "2Joi"),
-        "cr-no-meio": (b"certo\rerrado", "certoerrado"),
+        "cr-no-meio": (b"certo\rerrado", "certo errado"),
         "bidirecionais": ("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069oi".encode(), "oi"),
-        "separadores": ("a\u2028b\u2029c\x85d\x0be\x1cf".encode(), "abcdef"),
+        "separadores": ("a\u2028b\u2029c\x85d\x0be\x1cf".encode(), "a b c d ef"),
         "acentos-e-emojis": (f"Atenção: {FAMILIA} e\u0301".encode(), f"Atenção: {FAMILIA} e\u0301"),
         "marcas-que-ficam": ("a\u200bb\u200fc\ufeffd".encode(), "a\u200bb\u200fc\ufeffd"),
         "espacos-das-pontas": (b"  oi  ", "  oi  "),
@@ -135,28 +141,31 @@ def test_a_linha_longa_na_identificacao_e_recusada_na_hora(servidor, inicio, res
 def test_a_limpeza_do_texto(servidor, enviado, chega):
     """Nem controle, nem bidirecional, nem byte inválido chega ao par; o resto chega intacto."""
     yuri, ana = servidor.par()
-    yuri.envia(enviado + b"\n")
-    ana.espera(f"[Yuri]: {chega}")
-    ana.envia(enviado + b"\n")
-    yuri.espera(f"[Ana]: {chega}")
+    for fala, ouve in (yuri, ana), (ana, yuri):
+        fala.envia(enviado + b"\n", enviado + b"\n", "FILA:")
+        ouve.espera(*[f"[{fala.nome}]: {chega}"] * 2)
+        avisos = fala.le_ate("AVISO:Você já está sendo atendido." if fala is yuri else "AVISO:Nenhum cliente na fila.")
+        assert avisos == [NAO_UTF8] * ("\ufffd" in chega)  # uma vez só
 
 
 def test_o_nome_tambem_e_limpo(servidor):
     """Quem põe controles e bytes inválidos no nome aparece sem eles, e o seu prefixo é o nome limpo."""
     ana, yuri = servidor.atendente("Ana", "FILA:OK"), servidor.conecta("Yuri")
     yuri.envia(b"CLIENTE\n \x1b\x07Yu\xffri\tB\xe2\x80\xae \n", b"[Yu\xef\xbf\xbdri B]: oi\n")
-    yuri.espera("NOME:", "CONECTADO:Ana")
+    yuri.espera("NOME:", NAO_UTF8, "CONECTADO:Ana")
     ana.espera("CONECTADO:Yu\ufffdri B", "[Yu\ufffdri B]: oi")
+
+
+EM_BRANCO = b"\n", b"\r\n", b"   \n", b"\t\n", b"\x00\x1b\n", "\u2028\u00a0\u202e\n".encode()
 
 
 def test_as_linhas_em_branco_sao_ignoradas(servidor):
     """Linha vazia, só de espaços ou só de controles não é mensagem, na conversa e na fila."""
-    brancas = b"\n", b"\r\n", b"   \n", b"\t\n", b"\x00\x1b\n", "\u2028\u00a0\u202e\n".encode()
     yuri = servidor.cliente("Yuri", "FILA:1")
-    yuri.envia(*brancas, "oi")
+    yuri.envia(*EM_BRANCO, "[Yuri]: ", "[Yuri]: \t ", "oi")
     yuri.espera(NA_FILA)
     ana = servidor.atendente("Ana", "CONECTADO:Yuri", "[Yuri]: oi")
-    ana.envia(*brancas, "olá")
+    ana.envia(*EM_BRANCO, "olá")
     yuri.espera("CONECTADO:Ana", "[Ana]: olá")
 
 
@@ -177,12 +186,9 @@ def test_o_que_chega_sem_fim_de_linha_nao_e_mensagem(servidor, vai_embora):
     {
         "outro": b"GERENTE",
         "minusculas": b"cliente",
-        "vazio": b"",
-        "espacos": b"   ",
         "dois": b"CLIENTE ATENDENTE",
         "comando": b"CLIENTE:",
         "http": b"GET / HTTP/1.1",
-        "bytes-invalidos": b"\xff\xfe",
     },
 )
 def test_tipo_invalido(servidor, tipo):
@@ -190,6 +196,37 @@ def test_tipo_invalido(servidor, tipo):
     alguem = servidor.conecta()
     alguem.envia(tipo + b"\nYuri\noi\n")
     alguem.espera(TIPO_INVALIDO, FECHOU)
+
+
+BOM = b"\xef\xbb\xbf"
+OLA_EM_JSON, PRIMEIRO_EM_JSON = b'{"comando":"cliente","nome":"Yuri"}\r\n', '{"comando":"fila","posicao":1}'
+LONGA_EM_JSON = '{"comando":"fim","mensagem":"Linha longa demais (máximo de 4096 bytes)."}'
+AVISO_EM_JSON = '{"comando":"aviso","mensagem":"Nem tudo o que você mandou é UTF-8; o que não é chega como �."}'
+
+
+@casos("tamanho", {"um-byte": 1, "dois-bytes": 2, "cinco-bytes": 5, "tudo-junto": 1 << 20})
+@casos(
+    "dados, respostas",
+    {
+        "bom": (BOM + b"CLIENTE\nYuri\n", ["NOME:", "FILA:1"]),
+        "bom-em-json": (BOM + OLA_EM_JSON, [PRIMEIRO_EM_JSON]),
+        "brancas": (b"".join(EM_BRANCO) + b"CLIENTE\nYuri\n", ["NOME:", "FILA:1"]),
+        "brancas-em-json": (BOM + b"".join(EM_BRANCO) + OLA_EM_JSON, [PRIMEIRO_EM_JSON]),
+        "json-longo": (b"\n{" + b" " * 5000 + b"}\n", [LONGA_EM_JSON, FECHOU]),
+        "bom-repetido": (BOM * 2 + b"CLIENTE\n", [TIPO_INVALIDO, FECHOU]),
+        "latin-1": ("CRÉDITO\n".encode("latin-1"), [NAO_UTF8, TIPO_INVALIDO, FECHOU]),
+        "nome-em-latin-1": ("CLIENTE\nJosé\nJosé\n".encode("latin-1"), ["NOME:", NAO_UTF8, "FILA:1", NA_FILA]),
+        "json-em-latin-1": (OLA_EM_JSON.replace(b"Yuri", b"Jos\xff"), [AVISO_EM_JSON, PRIMEIRO_EM_JSON]),
+        "telnet": (b"\xff\xfd\x03CLIENTE\r\n", [PARECE_TELNET, FECHOU]),
+        "telnet-mais-tarde": (b"CLIENTE\nYu\xffri\n", ["NOME:", NAO_UTF8, "FILA:1"]),
+    },
+)
+def test_o_comeco_da_conexao(servidor, dados, respostas, tamanho):
+    """BOM e linhas em branco antes do tipo não contam; do que não é UTF-8 há um aviso, e do Telnet, um motivo."""
+    alguem = servidor.conecta()
+    for inicio in range(0, len(dados), tamanho):
+        alguem.envia(dados[inicio : inicio + tamanho])
+    alguem.espera(*respostas)
 
 
 @casos("tipo", {"cliente": "CLIENTE", "atendente": "ATENDENTE"})
@@ -273,7 +310,28 @@ def test_o_prazo_de_cada_linha_da_identificacao(abrir_servidor, inicio, antes, p
     while pinga and not alguem.tem_o_que_ler(espera=0.02):
         assert time.monotonic() < limite, "o prazo foi renovado a cada byte"
         alguem.envia(b"A")
-    alguem.espera(ESGOTADO, FECHOU)
+    meia = "••••" if antes == ["SENHA:"] else "A+"
+    assert re.fullmatch(ESGOTADO.replace(".", f': "{meia}" chegou sem o fim de linha.' if pinga else "."), alguem.linha())
+    alguem.espera(FECHOU)
+
+
+@casos(
+    "meia, repetida",
+    {
+        "longa": (b"C" * 100, "C" * 40 + "…"),
+        "em-branco": (b"\n\n \t", None),
+        "controles": (b"CLI\x1b\xe9", "CLI\ufffd"),
+        "senha-em-json": (b'{"senha":"xadrez"', None),
+    },
+)
+def test_a_meia_linha_na_recusa(abrir_servidor, meia, repetida):
+    """O motivo repete o começo da linha a que faltou o fim, sem o que não se veria e sem a senha."""
+    alguem = abrir_servidor(prazo_identificacao=0.1).conecta()
+    alguem.envia(meia)
+    linha = alguem.linha()
+    assert "xadrez" not in linha and ("•" in linha) == (b"senha" in meia)
+    assert repetida is None or linha == f'FIM:Tempo de identificação esgotado: "{repetida}" chegou sem o fim de linha.'
+    assert meia.strip() or linha == ESGOTADO
 
 
 def test_o_prazo_da_identificacao_acaba_com_ela(abrir_servidor):
@@ -303,7 +361,7 @@ def test_a_senha_dos_atendentes(abrir_servidor, senha):
     ana = servidor.conecta("Ana")
     ana.envia("ATENDENTE")
     ana.espera("SENHA:")
-    ana.envia(senha)
+    ana.envia(unicodedata.normalize("NFD", senha))  # como num macOS
     ana.espera("NOME:")
     ana.envia("Ana")
     ana.espera("FILA:OK")
@@ -318,6 +376,7 @@ def test_a_senha_dos_atendentes(abrir_servidor, senha):
         "maiuscula": b"Xadrez\n",
         "vazia": b"\n",
         "acentos": "xadréz\n".encode(),
+        "espacos": b" xadrez\n",
         "bytes-invalidos": b"\xff\xfe\n",
         "longa": b"x" * 5000,
     },
@@ -326,7 +385,7 @@ def test_a_senha_incorreta(abrir_servidor, tentativa):
     """Quem erra a senha é desconectado sem que lhe peçam o nome."""
     ana = abrir_servidor(senha="xadrez").conecta("Ana")
     ana.envia(b"ATENDENTE\n" + tentativa)
-    ana.espera("SENHA:", "FIM:Senha incorreta.", FECHOU)
+    ana.espera("SENHA:", *[NAO_UTF8] * (b"\xff" in tentativa), "FIM:Senha incorreta.", FECHOU)
 
 
 # --- A conversa -----------------------------------------------------------------------------------
