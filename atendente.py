@@ -7,7 +7,7 @@ que está pronto para a próxima.
 import sys
 
 import cliente
-from protocolo import Comando, Fim, Mensagem, Pronto, Tipo
+from protocolo import Comando, Mensagem, Pronto, Tipo
 
 
 class Atendente(cliente.Cliente):
@@ -53,9 +53,6 @@ class Atendente(cliente.Cliente):
             if linha.strip():
                 self.tela.mostrar("(Chamando o próximo; o que você escreveu não foi enviado: ↑ o traz.)", "amarelo")
             return Pronto()
-        if isinstance(comando, Fim) and self.tela.ha_pessoa and not self.tela.par:
-            self.tela.mostrar("(Nenhuma conversa para encerrar; /sair fecha o programa.)", "amarelo")
-            return None
         return comando
 
 

@@ -10,6 +10,7 @@ A ordem é uma só: a trava, depois as vezes. Quem tem uma vez nunca pede a trav
 
 import contextlib
 import enum
+import itertools
 import logging
 import threading
 import time
@@ -121,6 +122,8 @@ class Estado:
     guardadas: list[bytes] = field(default_factory=list)  # em UTF-8: mensagens de quem ainda espera
     posicao: int = 0  # a última que o cliente soube
     diz_pronto: bool = False  # o atendente já o disse: entre duas conversas, espera-se que o diga de novo
+    na_frente: bool = False  # o cliente foi transferido, ou devolvido: está à frente dos que só esperam
+    transferido_por: Participante | None = None  # a quem o cliente não volta, se houver outro online
     desde: float = 0.0  # quando começou a esperar, pelo relógio das filas
 
 
@@ -235,6 +238,7 @@ class Filas:
             self._retirar(fato, quem)
             if estado.par is not None:
                 self._acabar_conversa(fato, quem, estado.par, "desconectou")
+            self._formar_pares(fato)
 
     def desligar(self) -> list[Participante]:
         """O servidor vai encerrar: despede-se de todos, sem enviar, e não admite mais ninguém. Devolve os despedidos."""
@@ -282,16 +286,17 @@ class Filas:
         """Põe cada um na sua fila e forma os pares que der; só conta que espera a quem não teve par.
 
         Da conversa, o atendente que pediu pausa vai para ela, e o que diz PRONTO espera no intervalo até dizê-lo.
-        `na_frente` vale para o cliente, que passa a ser o primeiro do seu departamento e de todos. Exige a trava.
+        `na_frente` vale para o cliente, que passa à frente de todos os que não o fizeram antes. Exige a trava.
         """
         for quem in chegaram:
             estado = self.user_states[quem]
             fase, estado.fase, estado.par, estado.conversa = estado.fase, Fase.FILA, None, None
             if quem.tipo is Tipo.CLIENTE:
-                estado.desde, estado.posicao = self.relogio(), 0
-                if na_frente and self.fila_clientes:
+                estado.desde, estado.posicao, estado.na_frente = self.relogio(), 0, na_frente
+                lugar = self._fim_da_frente() if na_frente else len(self.fila_clientes)
+                if lugar < len(self.fila_clientes):
                     self.posicoes_mudaram = True
-                self.fila_clientes.insert(0 if na_frente else len(self.fila_clientes), quem)
+                self.fila_clientes.insert(lugar, quem)
             elif fase is Fase.ULTIMA_CONVERSA:
                 self._comecar_pausa(fato, quem, Fase.INTERVALO_EM_PAUSA if estado.diz_pronto else Fase.PAUSA)
             elif fase is Fase.CONVERSA and estado.diz_pronto:
@@ -299,23 +304,33 @@ class Filas:
             else:
                 self.online.add(quem)
                 self.fila_atendentes.append(quem)
-        while self.tentar_formar_par(fato):
-            pass
+        self._formar_pares(fato)
         for quem in chegaram:
             estado = self.user_states[quem]
             if estado.fase is not Fase.FILA:
                 continue
             if quem.tipo is Tipo.CLIENTE:
-                estado.posicao = 1 if na_frente else len(self._fila_de(quem.departamentos))
+                fila = self._fila_de(quem.departamentos)
+                estado.posicao = fila.index(quem) + 1 if na_frente else len(fila)
                 fato.contar(quem, Fila(estado.posicao))
             else:
                 fato.contar(quem, Fila(None))
 
-    def tentar_formar_par(self, fato: "Fato") -> bool:
-        """Une o cliente e o atendente que esperam há mais tempo, se houver dois que se sirvam. Exige a trava.
+    def _fim_da_frente(self) -> int:
+        """O lugar logo depois dos que passaram à frente. Exige a trava."""
+        return sum(1 for _ in itertools.takewhile(lambda quem: self.user_states[quem].na_frente, self.fila_clientes))
 
-        Basta tentar quando alguém entra numa fila: só então podem passar a existir os dois.
+    def _formar_pares(self, fato: "Fato") -> None:
+        """Une todos os que se sirvam. Exige a trava.
+
+        Só podem passar a existir dois quando alguém entra numa fila, ou quando um atendente deixa de estar online: era
+        talvez o que fazia um cliente não voltar para quem o transferiu.
         """
+        while self.tentar_formar_par(fato):
+            pass
+
+    def tentar_formar_par(self, fato: "Fato") -> bool:
+        """Une o cliente e o atendente que esperam há mais tempo, se houver dois que se sirvam. Exige a trava."""
         par = self._par_possivel()
         if par is None:
             return False
@@ -352,11 +367,21 @@ class Filas:
         for cliente in self.fila_clientes:
             departamento = cliente.departamentos[0]
             if departamento not in sem_atendente:
+                evitado = self._evitado(cliente)
                 for atendente in self.fila_atendentes:
-                    if departamento in atendente.departamentos:
+                    if departamento in atendente.departamentos and atendente is not evitado:
                         return cliente, atendente
-                sem_atendente.add(departamento)
+                if evitado is None:
+                    sem_atendente.add(departamento)
         return None
+
+    def _evitado(self, cliente: Participante) -> Participante | None:
+        """Quem transferiu o cliente, enquanto outro atendente do departamento estiver online. Exige a trava."""
+        quem = self.user_states[cliente].transferido_por
+        if quem is None:
+            return None
+        outros = (outro for outro in self.online if outro is not quem)
+        return quem if any(cliente.departamentos[0] in outro.departamentos for outro in outros) else None
 
     def _tirar_da_fila(self, quem: Participante) -> None:
         """Tira `quem` da espera; se é cliente, os de trás avançam. Exige a trava."""
@@ -385,10 +410,10 @@ class Filas:
 
     # Os passos de um pedido.
 
-    def _sair_da_fila(self, fato: "Fato", quem: Participante, _: Fim) -> None:
-        """`FIM:` de quem não conversa. Exige a trava."""
-        fato.relatar("DISCONNECT", f"{quem} saiu da fila.")
-        self._retirar(fato, quem, Fim("Você saiu da fila."))
+    def _sair_da_fila(self, fato: "Fato", cliente: Participante, _: Fim) -> None:
+        """`FIM:` do cliente que espera. Exige a trava."""
+        fato.relatar("DISCONNECT", f"{cliente} saiu da fila.")
+        self._retirar(fato, cliente, Fim("Você saiu da fila."))
 
     def _encerrar_conversa(self, fato: "Fato", quem: Participante, _: Fim) -> None:
         """`FIM:` de quem conversa. Exige a trava."""
@@ -434,6 +459,7 @@ class Filas:
         self.online.discard(atendente)
         fato.relatar("PAUSA", f"{atendente} está em pausa.")
         fato.contar(atendente, Aviso("Você está em pausa."))
+        self._formar_pares(fato)
 
     def _cancelar_pausa(self, fato: "Fato", atendente: Participante, _: Volta) -> None:
         """A pausa que não tinha começado já não começa. Exige a trava."""
@@ -459,6 +485,7 @@ class Filas:
         motivo = f"O cliente {cliente.nome} foi transferido para {departamento}."
         self._fechar_conversa(estado.conversa, atendente.nome, cliente.nome, motivo)
         cliente.departamentos = (departamento,)
+        self.user_states[cliente].transferido_por = atendente
         fato.relatar("RE-QUEUE", f"{cliente} transferido para {departamento} por {atendente}.")
         fato.contar(cliente, Aviso(f"Você foi transferido para {departamento}."))
         fato.contar(atendente, Fim(f"Atendimento encerrado. {motivo}"))
@@ -574,6 +601,7 @@ _SO_ATENDENTES = {
     Pronto: Aviso("Só atendentes dizem que estão prontos."),
 }
 _SEM_QUEM_TRANSFERIR = Aviso("Nenhum cliente conectado para transferir.")
+_SEM_CONVERSA = Aviso("Nenhuma conversa para encerrar.")
 _SEM_PAUSA = Aviso("Você não está em pausa.")
 _JA_EM_PAUSA = Aviso("Você já está em pausa.")
 _JA_ACABOU = Aviso("A conversa já acabou.")
@@ -590,7 +618,7 @@ PASSOS = {
         **_SO_ATENDENTES,
     },
     (Tipo.ATENDENTE, Fase.FILA): {
-        Fim: Filas._sair_da_fila,
+        Fim: _SEM_CONVERSA,
         Consulta: Filas._dizer_quem_espera,
         Pausa: Filas._pausar,
         Volta: _SEM_PAUSA,
@@ -614,7 +642,7 @@ PASSOS = {
         Pronto: Filas._so_chamar_com_pronto,
     },
     (Tipo.ATENDENTE, Fase.PAUSA): {
-        Fim: Filas._sair_da_fila,
+        Fim: _SEM_CONVERSA,
         Consulta: Filas._dizer_quem_espera,
         Pausa: _JA_EM_PAUSA,
         Volta: Filas._voltar,

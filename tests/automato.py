@@ -15,6 +15,7 @@ from modelo import (
     PAUSA_DEPOIS,
     REGISTRADA,
     SAIU_DA_FILA,
+    SEM_CONVERSA,
 )
 from participante import FECHOU
 from protocolo import Entrada, Json, Pronto, Texto, Tipo, Volta
@@ -24,7 +25,7 @@ VOLTOU = r"AVISO:Você foi transferido para .+\.|AVISO:O atendente .+ desconecto
 ENTRANDO = {r"NOME:": "entrando", r"FIM:.+ (inválido|esgotado).*": "fim", UNIDO: "unido"}
 
 # O que não muda onde se está: respostas e, na conversa, mensagens.
-MAL_ESCRITA = r"AVISO:(Mensagem longa demais|Linha longa demais|JSON inválido|Comando desconhecido).*"
+MAL_ESCRITA = r"AVISO:(Nem tudo o que você mandou|Mensagem longa demais|Linha longa demais|JSON inválido|Comando desconhecido).*"
 SO_ATENDENTES = r"AVISO:Só atendentes .+"
 SITUACAO = r"AVISO:Você é o número \d+ de \d+ na fila; atendentes online: \d+(; espera estimada: .+ min)?\."
 NA_FILA = rf"FILA:\d+|{SITUACAO}|AVISO:(Você ainda está na fila|Limite de mensagens).+|{SO_ATENDENTES}|{MAL_ESCRITA}"
@@ -42,13 +43,13 @@ AUTOMATO = {
         "fila": {NA_FILA: "fila", UNIDO: "unido", SAIU_DA_FILA: "fim"},
         "unido": {REGISTRADA: "conversa"},
         "conversa": {FALA_AO_CLIENTE: "conversa", VOLTOU: "deslocado", ACABOU: "fim"},
-        "deslocado": {r"FILA:1": "fila", UNIDO: "unido"},
+        "deslocado": {r"FILA:\d+": "fila", UNIDO: "unido"},
         "fim": {},
     },
     Tipo.ATENDENTE: {
         "entrando": {**ENTRANDO, r"FILA:OK": "fila"},
-        "fila": {f"{SEM_CLIENTE}|{FORA_DE_PAUSA}": "fila", EM_PAUSA: "pausa", UNIDO: "unido", SAIU_DA_FILA: "fim"},
-        "pausa": {f"{PARADO}|{JA_EM_PAUSA}": "pausa", r"FILA:OK": "fila", UNIDO: "unido", SAIU_DA_FILA: "fim"},
+        "fila": {f"{SEM_CLIENTE}|{SEM_CONVERSA}|{FORA_DE_PAUSA}": "fila", EM_PAUSA: "pausa", UNIDO: "unido"},
+        "pausa": {f"{PARADO}|{SEM_CONVERSA}|{JA_EM_PAUSA}": "pausa", r"FILA:OK": "fila", UNIDO: "unido"},
         "unido": {REGISTRADA: "conversa"},
         "conversa": {f"{FALA_AO_ATENDENTE}|{FORA_DE_PAUSA}": "conversa", PAUSA_DEPOIS: "última", ACABOU: "livre"},
         "última": {f"{FALA_AO_ATENDENTE}|{PAUSA_DEPOIS}": "última", CANCELADA: "conversa", ACABOU: "pausando"},

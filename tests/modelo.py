@@ -18,6 +18,7 @@ FORA_DE_PAUSA = "AVISO:Você não está em pausa."
 PAUSA_DEPOIS = "AVISO:Você ficará em pausa depois desta conversa."
 CANCELADA = "AVISO:Pausa cancelada."
 SAIU_DA_FILA = "FIM:Você saiu da fila."
+SEM_CONVERSA = "AVISO:Nenhuma conversa para encerrar."
 JA_ACABOU = "AVISO:A conversa já acabou."
 
 ENTRE_CONVERSAS = Fase.INTERVALO, Fase.INTERVALO_EM_PAUSA
@@ -38,6 +39,8 @@ class Alguem:
     guardadas: list[str] = field(default_factory=list)
     posicao: int = 0  # a última que o cliente leu
     diz_pronto: bool = False  # já o disse uma vez
+    na_frente: bool = False  # espera à frente dos outros: foi transferido ou devolvido
+    evita: "Alguem | None" = None  # quem o transferiu
 
     @property
     def online(self):
@@ -65,6 +68,7 @@ class Modelo:
             getattr(self, fato)(*args)
         elif args[0] in self.gente:
             getattr(self, fato)(self.gente[args[0]], *args[1:])
+        self.formar_pares()
         return self.lidas, self.ouvido
 
     def retrato(self):
@@ -72,7 +76,9 @@ class Modelo:
         gente = self.gente.values()
         clientes, atendentes = ([quem.nome for quem in self.espera if quem.cliente is tipo] for tipo in (True, False))
         estados = (
-            (q.nome, q.fase, q.par and q.par.nome, q.onde, tuple(q.guardadas), q.posicao, q.diz_pronto) for q in gente
+            (q.nome, q.fase, q.par and q.par.nome, q.onde, tuple(q.guardadas), q.posicao, q.diz_pronto)
+            + (q.na_frente and q in self.espera, q.evita in gente and q.evita.nome)
+            for q in gente
         )
         online = frozenset(quem.nome for quem in gente if quem.online)
         return tuple(clientes), tuple(atendentes), online, frozenset(estados), self.encerrada
@@ -129,8 +135,10 @@ class Modelo:
         match pedido, quem.cliente, quem.fase:
             case Fim() | Transferencia(), _, fase if fase in ENTRE_CONVERSAS:
                 self.dizer(quem, JA_ACABOU)
-            case Fim(), _, Fase.FILA | Fase.PAUSA:
+            case Fim(), True, Fase.FILA:
                 self.despedir(quem, SAIU_DA_FILA)
+            case Fim(), _, Fase.FILA | Fase.PAUSA:
+                self.dizer(quem, SEM_CONVERSA)
             case Fim(), _, _:
                 self.acabar(quem, "encerrou a conversa")
             case Consulta(), True, Fase.FILA:
@@ -201,20 +209,29 @@ class Modelo:
             elif conversava and quem.diz_pronto:
                 quem.fase = Fase.INTERVALO
             else:
-                self.espera.insert(0 if na_frente and quem.cliente else len(self.espera), quem)
-        while self.formar_par():
-            pass
+                self.espera.append(quem)
+            quem.na_frente = na_frente and quem.cliente
+        self.espera.sort(key=lambda quem: not quem.na_frente)
+        self.formar_pares()
         for quem in chegam:
             if quem.fase is Fase.FILA:
                 quem.posicao = self.posicao_de(quem) if quem.cliente else 0
                 self.dizer(quem, f"FILA:{quem.posicao or 'OK'}")
 
-    def formar_par(self):
-        """Une o primeiro cliente que alguém livre atende a quem está livre há mais tempo."""
-        pares = ((c, livres[0]) for c in self.espera if c.cliente and (livres := self.esperam(False, c.onde)))
-        cliente, atendente = next(pares, (None, None))
-        if cliente is None:
-            return False
+    def formar_pares(self):
+        """Une o primeiro cliente que alguém livre atende a quem está livre há mais tempo, enquanto os houver."""
+        clientes = [quem for quem in self.espera if quem.cliente]
+        pares = ((c, a) for c in clientes for a in self.esperam(False, c.onde) if not self.se_evitam(c, a))
+        for cliente, atendente in [*pares][:1]:
+            self.unir(cliente, atendente)
+            self.formar_pares()
+
+    def se_evitam(self, cliente, atendente):
+        """Quem foi transferido não volta a quem o transferiu, enquanto outro do departamento estiver online."""
+        outros = [quem for quem in self.gente.values() if quem.online and quem is not atendente]
+        return cliente.evita is atendente and any({*quem.onde} & {*cliente.onde} for quem in outros)
+
+    def unir(self, cliente, atendente):
         self.conversas += 1
         for quem, par in (cliente, atendente), (atendente, cliente):
             self.espera.remove(quem)
@@ -227,7 +244,6 @@ class Modelo:
         for texto in cliente.guardadas:
             self.entregar(cliente, texto)
         cliente.guardadas = []
-        return True
 
     def entregar(self, quem, texto):
         self.dizer(quem.par, f"[{quem.nome}]: {texto}")
@@ -275,7 +291,7 @@ class Modelo:
         else:
             motivo = f"O cliente {cliente.nome} foi transferido para {onde}."
             self.fechar(atendente, motivo)
-            cliente.onde = (onde,)
+            cliente.onde, cliente.evita = (onde,), atendente
             self.dizer(cliente, f"AVISO:Você foi transferido para {onde}.")
             self.dizer(atendente, f"FIM:Atendimento encerrado. {motivo}")
             self.chegar(cliente, atendente, na_frente=True)

@@ -26,8 +26,8 @@ import vigias
 from conftest import descritores
 from participante import FECHOU, PRAZO, Anfitriao, Participante
 from test_servidor import ANA_DESCONECTOU, ANA_ENCERROU, DESLIGADO, ESGOTADO, LIMITE_NA_FILA, LONGA_DEMAIS, LOTADO
-from test_servidor import NA_FILA, NOME_INVALIDO, SAIU_DA_FILA, SEM_CLIENTE, TIPO_INVALIDO, VOCE_ENCERROU
-from test_servidor import YURI_DESCONECTOU
+from test_servidor import NA_FILA, NAO_UTF8, NOME_INVALIDO, PARECE_TELNET, SAIU_DA_FILA, SEM_CLIENTE, SEM_CONVERSA
+from test_servidor import TIPO_INVALIDO, VOCE_ENCERROU, YURI_DESCONECTOU
 
 import servidor as modulo
 from atendimento import maquina
@@ -109,7 +109,7 @@ def test_quem_para_de_ler_e_desconectado(abrir_estreito, mudo):
     if mudo == "cliente":
         ana.espera("FILA:OK")
         ana.envia("\n", "FIM:")  # fecha a linha que ficou pela metade
-        assert set(ana.le_ate(SAIU_DA_FILA)) <= {SEM_CLIENTE}
+        assert set(ana.le_ate(SEM_CONVERSA)) <= {SEM_CLIENTE}
     else:
         yuri.espera(FECHOU)
     conferir_conversa(*outros)
@@ -200,7 +200,8 @@ def test_mudos_e_pingados_nao_atrapalham_quem_conversa(abrir_servidor):
         prontos = set(select.select([alguem.sock for alguem in pendentes], [], [], 0.05)[0])
         for alguem, pinga in list(pendentes.items()):
             if alguem.sock in prontos:
-                alguem.espera(ESGOTADO, FECHOU)
+                assert alguem.linha().startswith(ESGOTADO.removesuffix("."))
+                alguem.espera(FECHOU)
                 del pendentes[alguem]
             elif pinga:
                 alguem.envia(b"C")
@@ -314,15 +315,15 @@ def test_nenhum_controle_chega_ao_par(servidor, vezes):
         for linha in do_par.result():
             assert linha.startswith("[Yuri]: ") and sem_controles(linha)
         ana.envia("fim")
-        assert set(avisos.result()) <= {LONGA_DEMAIS}
+        assert set(avisos.result()) <= {LONGA_DEMAIS, NAO_UTF8}
 
 
 def test_a_identificacao_malformada_nao_quebra_o_servidor(servidor):
     """Como tipo, os mesmos bytes são recusados; como nome, servem ou não, e o servidor segue."""
     for malformada in MALFORMADAS:
         alguem = servidor.conecta()
-        alguem.envia(malformada + b"\n")
-        alguem.espera(TIPO_INVALIDO, FECHOU)
+        alguem.envia(malformada + b"\n", "GERENTE")  # que se recusa, se a primeira está em branco
+        assert alguem.le_ate(FECHOU)[-1] in (TIPO_INVALIDO, PARECE_TELNET)
         alguem.fecha()
         alguem = servidor.conecta(f"quem disse ser {malformada!r}")
         alguem.envia(b"CLIENTE\n" + malformada + b"\nFIM:\n")

@@ -152,7 +152,10 @@ class Mundo:
             posicao = estado.posicao if estado.fase is Fase.FILA and quem.tipo is CLIENTE else 0
             guardadas = tuple(guardada.decode() for guardada in estado.guardadas)
             par = estado.par and estado.par.chave
+            quem_transferiu = estado.transferido_por in filas.user_states and estado.transferido_por.chave
+            na_frente = estado.na_frente and estado.fase is Fase.FILA
             estados.append((quem.chave, estado.fase, par, quem.departamentos, guardadas, posicao, estado.diz_pronto))
+            estados[-1] += na_frente, quem_transferiu
         clientes, atendentes = ([quem.chave for quem in fila] for fila in (filas.fila_clientes, filas.fila_atendentes))
         online = frozenset(quem.chave for quem in filas.online)
         return tuple(clientes), tuple(atendentes), online, frozenset(estados), filas.encerrada
@@ -224,7 +227,7 @@ def elenco(clientes, atendentes):
 SEM_NADA = {"elenco": elenco(3, 2), "calados": ("C2",), "guarda": 1}
 DE_DOIS = {"C0": (CLIENTE, ("V",)), "C1": (CLIENTE, ("S",)), "A0": (ATENDENTE, ("V",)), "A1": (ATENDENTE, ("V", "S"))}
 TODAS_AS_OPCOES = {"departamentos": ("V", "S"), "devolver": True, "registrar": True}
-COM_TUDO = {"elenco": DE_DOIS, "dizem_pronto": ("C0", "A1"), "calados": ("C1",), "guarda": 1, **TODAS_AS_OPCOES}
+COM_TUDO = {"elenco": DE_DOIS, "dizem_pronto": ("C0", "A0"), "calados": ("C0", "C1"), "guarda": 1, **TODAS_AS_OPCOES}
 
 
 @casos("mundo", {"sem-extensoes": SEM_NADA, "com-tudo": COM_TUDO})
@@ -335,9 +338,9 @@ def test_um_envio_que_falha_nao_prende_ninguem(monkeypatch):
 # De filas.py, como `ast.unparse` o escreve, a parte que depende de `Filas`. Um defeito troca nela um trecho por outro.
 FONTE = "class Filas:" + ast.unparse(ast.parse(inspect.getsource(modulo))).partition("class Filas:")[2]
 SEM_EXTENSOES = {
-    "o-ultimo-cliente-primeiro": ("insert(0 if na_frente else len(self.fila_clientes), quem)", "insert(0, quem)"),
+    "o-ultimo-cliente-primeiro": ("insert(lugar, quem)", "insert(0, quem)"),
     "o-atendente-volta-na-frente": ("self.fila_atendentes.append(quem)", "self.fila_atendentes.insert(0, quem)"),
-    "o-cliente-duas-vezes-na-fila": ("len(self.fila_clientes), quem)", "0, quem), self.fila_clientes.append(quem)"),
+    "o-cliente-duas-vezes-na-fila": ("insert(lugar, quem)", "insert(lugar, quem); self.fila_clientes.append(quem)"),
     "quem-sai-fica-na-fila": ("(quem).fase is Fase.FILA:", "(quem) is None:"),
     "quem-sai-nao-solta-o-par": ("if estado.par is not None:", "if False:"),
     "so-forma-par-com-um-na-fila": ("if par is None:", "if par is None or self.fila_clientes[1:]:"),
@@ -345,10 +348,10 @@ SEM_EXTENSOES = {
     "entrega-duas-vezes-as-guardadas": ("do_cliente.guardadas = []", "pass"),
     "repete-as-mensagens": ("(mensagem,)", "(mensagem, mensagem)"),
     "esquece-as-posicoes": ("if estado.posicao != posicao:", "if False:"),
-    "so-o-primeiro-faz-avancar": ("if lugar < len(self.fila_clientes):", "if lugar == 0 < len(self.fila_clientes):"),
+    "so-o-primeiro-faz-avancar": ("del self.fila_clientes[lugar]\n", "del self.fila_clientes[lugar]\n        lugar *= 99\n"),
     "esquece-a-entrega": ("return novidades", "return []"),
     "escreve-a-quem-saiu": ("(quem, FIM_DE_FLUXO)", "(quem, FIM_DE_FLUXO), fato.contar(quem, ENCERRADO)"),
-    "fila-antes-do-conectado": ("while self.tentar", "fato.contar(quem, Fila(None))\n        while self.tentar"),
+    "fila-antes-do-conectado": ("self._formar_pares(fato)\n        for quem", "fato.contar(quem, Fila(None))\n        self._formar_pares(fato)\n        for quem"),
     "conta-sem-a-trava": ("self._filas.trava.acquire()", "pass"),
     "a-vez-sem-a-trava": ("destino.vez.acquire()\n        try", "pass\n        destino.vez.acquire()\n        try"),
     "envia-com-a-trava": ("self._filas.trava.release()", "self._maos.callback(self._filas.trava.release)"),
@@ -357,12 +360,19 @@ SEM_EXTENSOES = {
 }
 VOLTA, SEM_PAR = "voltou da pausa.')\n        self._enfileirar(fato, atendente)", "return [SEM_CLIENTE]"
 SO_COM_EXTENSOES = {
-    "qualquer-atendente-serve": ("if departamento in atendente.departamentos:", "if True:"),
+    "qualquer-atendente-serve": ("departamento in atendente.departamentos and", ""),
     "so-olha-o-primeiro-da-fila": ("sem_atendente.add(departamento)", "return None"),
     "o-atendente-mais-novo": ("for atendente in self.fila_atendentes:", "for atendente in self.fila_atendentes[::-1]:"),
     "o-transferido-vai-para-o-fim": ("(fato, cliente, atendente, na_frente=True)", "(fato, cliente, atendente)"),
     "o-transferido-fica-onde-estava": ("cliente.departamentos = (departamento,)", "pass"),
-    "nao-avisa-de-quem-passou-a-frente": ("if na_frente and self.fila_clientes:", "if False:"),
+    "nao-avisa-de-quem-passou-a-frente": ("if lugar < len(self.fila_clientes):\n                    self", "if False:\n                    self"),
+    "o-ultimo-transferido-primeiro": ("self._fim_da_frente() if", "0 if"),
+    "quem-passa-a-frente-e-o-primeiro": ("fila.index(quem) + 1 if na_frente", "1 if na_frente"),
+    "volta-a-quem-o-transferiu": ("evitado = self._evitado(cliente)", "evitado = None"),
+    "nunca-volta-a-quem-o-transferiu": ("return quem if any(", "return quem if True or any("),
+    "quem-evita-tira-a-vez-de-outro": ("if evitado is None:", "if True:"),
+    "nao-espera-por-quem-volta": ("'desconectou')\n            self._formar_pares(fato)", "'desconectou')"),
+    "nao-espera-por-quem-pausa": ("pausa.'))\n        self._formar_pares(fato)", "pausa.'))"),
     "conta-a-fila-de-todos": ("if not self.departamentos:", "if True:"),
     "em-pausa-continua-na-fila": ("self._tirar_da_fila(atendente)\n        self._comecar_pausa", "self._comecar_pausa"),
     "esquece-a-pausa-pedida": ("elif fase is Fase.ULTIMA_CONVERSA:", "elif False:"),

@@ -192,7 +192,7 @@ def test_o_que_o_atendente_digita(fila: Cena) -> None:
     """Pausa, volta e o fim da conversa; do que não cabe há um aviso, sem que nada mude."""
     ana, tela = fila.terminal("atendente.py", "--nome", "Ana"), f"{ENTROU['atendente.py']}\n{LIVRE}\n"
     for digitado, dito in {
-        "/encerrar": "(Nenhuma conversa para encerrar; /sair fecha o programa.)",
+        "/encerrar": "(Nenhuma conversa para encerrar.)",
         "/transferir": "(Diga para onde: /transferir Suporte)",
         "/transferir Suporte": "(Nenhum cliente conectado para transferir.)",
         "Olá?": "(Nenhum cliente conectado; a mensagem não foi enviada.)",
@@ -408,8 +408,8 @@ def test_conversa_por_pipe(loja: Cena) -> None:
         ENCERRADO.format("O atendente Ana encerrou a conversa"),
         SESSAO_ENCERRADA,
     ]
-    ana.envia("FIM:")
-    ana.espera_na_tela("FIM:Você saiu da fila.\n")
+    ana.envia("PAUSA:")
+    ana.espera_na_tela("AVISO:Você está em pausa.\n")
     with loja.conecta("CLIENTE:Vendas", "Caio") as caio:
         bia = loja.por_pipe("atendente.py", "Bia\n\nOlá\n".encode())
         caio.espera_na_tela("CONECTADO:Bia\n[Bia]: Olá\n")
@@ -452,7 +452,7 @@ def test_servidor_hostil(cena: Cena) -> None:
     hostil, dados = aceita(), "".join(f"{linha}\n" for linha in HOSTIL).encode()
     for comeco in range(0, len(dados), 5):
         hostil.envia(dados[comeco : comeco + 5])
-    ditos = [NA_FILA.replace("1", "7"), CONECTADO.format("[31mAna"), "[Ana]: ]0;titulo[2JHoi 😀", "(quase)"]
+    ditos = [NA_FILA.replace("1", "7"), CONECTADO.format("[31mAna"), "[Ana]: ]0;titulo[2JHoi  😀", "(quase)"]
     tela = [ENTROU["cliente.py"], *ditos, "*** Acabou.[H ***", SESSAO_ENCERRADA]
     assert yuri.espera_fim() == "\n".join(tela)
 

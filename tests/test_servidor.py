@@ -29,6 +29,7 @@ PARECE_TELNET = "FIM:Tipo inválido: parece Telnet; escolha a conexão bruta (ra
 ESGOTADO = "FIM:Tempo de identificação esgotado."
 LOTADO = "FIM:Servidor lotado; tente mais tarde."
 SAIU_DA_FILA = "FIM:Você saiu da fila."
+SEM_CONVERSA = "AVISO:Nenhuma conversa para encerrar."
 VOCE_ENCERROU = "FIM:Atendimento encerrado. Você encerrou a conversa."
 YURI_ENCERROU = "FIM:Atendimento encerrado. O cliente Yuri encerrou a conversa."
 YURI_DESCONECTOU = "FIM:Atendimento encerrado. O cliente Yuri desconectou."

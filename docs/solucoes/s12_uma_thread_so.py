@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from atendimento.filas import FIM_DE_FLUXO, LONGA_DEMAIS, Filas, Participante  # noqa: E402
 from protocolo import (  # noqa: E402
+    Aviso,
     Comando,
     Fim,
     LinhaLonga,
@@ -114,9 +115,13 @@ class Servidor:
         except OSError:
             self.fechar(quem)
 
-    def ler(self, quem: Conexao, linhas: list[str | None]) -> None:
+    def ler(self, quem: Conexao, linhas: list[str | Aviso | None]) -> None:
         while linhas and quem.passo:
-            quem.passo(linhas.pop(0))
+            linha = linhas.pop(0)
+            if isinstance(linha, Aviso):
+                self.filas.responder(quem, linha)
+            else:
+                quem.passo(linha)
         for comando in quem.formato.ler_participante(linhas):
             match comando:
                 case Mensagem():
@@ -125,10 +130,14 @@ class Servidor:
                     self.filas.atender(quem, comando)
                 case LinhaLonga():
                     self.filas.responder(quem, LONGA_DEMAIS)
+                case Aviso():
+                    self.filas.responder(quem, comando)
 
     # A identificação, um passo por linha.
 
     def ouvir_o_tipo(self, quem: Conexao, linha: str | None) -> None:
+        if linha is not None and not linha.strip():
+            return  # quem aperta Enter ao conectar não é recusado
         try:
             tipo = quem.formato.ler_entrada(linha).tipo
         except ValueError as erro:
