@@ -360,7 +360,7 @@ class Servidor(socketserver.ThreadingTCPServer):
                 time.sleep(0.1)
             raise
         if self.rastro:
-            sock = SocketRastreado(sock, self.rastro)
+            sock = SocketRastreado(sock, self.rastro, self.senha is not None)
         conexao = Conexao(sock, self.carteiro.cuidar_de)
         with self.mudou:
             self.conexoes[sock] = conexao

@@ -7,6 +7,7 @@ que fazem o mesmo que os de verdade, e contam; sem a opção, com os de verdade.
     10:15:02.124  conexao-2 Yuri    ->  conexao-1 Ana    b'[Yuri]: Ol\\xc3\\xa1!\\n'
 """
 
+import enum
 import logging
 import re
 import shutil
@@ -16,6 +17,7 @@ import threading
 import time
 
 from atendimento.terminal import colorir, usar_cores
+from protocolo import MAXIMO_DA_LINHA, SENHA_OCULTA, Json, Texto, Tipo, formato_de, limpar
 
 log = logging.getLogger("fila.rastro")
 
@@ -26,6 +28,9 @@ COLUNA = 20
 """Caracteres do nome de uma thread; o que passar é cortado."""
 
 _LINHAS = re.compile(rb"[^\n]*\n|[^\n]+")
+
+_OCULTA = SENHA_OCULTA.encode()
+_CAMPO_SENHA = re.compile(rb'"senha"\s*:\s*"?((?:[^"\\\n]|\\.?)*)')  # e o valor, ainda que lhe falte o fim
 
 
 class Rastro:
@@ -68,12 +73,72 @@ class Rastro:
         return PALETA[int(conexao[1]) % len(PALETA)] if conexao else None
 
 
-class SocketRastreado:
-    """Um socket que conta o que recebe e o que envia; no mais, é o que tem dentro."""
+class Vem(enum.Enum):
+    """O que está para chegar por uma conexão, até passar pela senha."""
 
-    def __init__(self, sock: socket.socket, rastro: Rastro) -> None:
+    TIPO = enum.auto()
+    SENHA = enum.auto()
+    JSON = enum.auto()  # em qualquer linha pode vir uma
+    NADA = enum.auto()  # nada que se esconda
+
+
+class Sigilo:
+    """Esconde as senhas do que chega por uma conexão. `ha_senha` diz se o servidor as pergunta aos atendentes."""
+
+    def __init__(self, ha_senha: bool) -> None:
+        self._ha_senha = ha_senha
+        self._vem = Vem.TIPO
+        self._linha = b""  # o que já chegou da que ainda não acabou: um corte pode cair no meio da senha
+
+    def ocultar(self, dados: bytes) -> bytes:
+        """O que chegou, com `••••` no lugar de cada pedaço de uma senha."""
+        return dados if self._vem is Vem.NADA else b"".join(map(self._pedaco, _LINHAS.findall(dados)))
+
+    def _pedaco(self, pedaco: bytes) -> bytes:
+        """Um pedaço de uma linha, ou ela inteira."""
+        comeco, linha = len(self._linha), self._linha + pedaco
+        acabou = pedaco.endswith(b"\n")
+        if self._vem is Vem.TIPO and isinstance(formato_de(linha), Json):
+            self._vem = Vem.JSON
+        if self._vem is Vem.SENHA:
+            pedaco = _OCULTA + b"\n" * acabou
+        elif self._vem is Vem.JSON:
+            pedaco = self._sem_o_campo(linha, comeco)
+        if acabou:
+            self._vem = self._depois_de(linha)
+        self._linha = b"" if acabou else linha[-MAXIMO_DA_LINHA:]
+        return pedaco
+
+    def _depois_de(self, linha: bytes) -> Vem:
+        if self._vem is not Vem.TIPO:
+            return Vem.JSON if self._vem is Vem.JSON else Vem.NADA
+        dito = limpar(linha.decode("utf-8", "replace")).removeprefix("\ufeff").strip()
+        if not dito:
+            return Vem.TIPO
+        try:
+            atende = Texto().ler_entrada(dito).tipo is Tipo.ATENDENTE
+        except ValueError:
+            atende = False
+        return Vem.SENHA if atende and self._ha_senha else Vem.NADA
+
+    @staticmethod
+    def _sem_o_campo(linha: bytes, comeco: int) -> bytes:
+        """O que vai de `comeco` ao fim da linha de JSON, sem o valor do campo `senha`."""
+        visto = b""
+        for achado in _CAMPO_SENHA.finditer(linha):
+            de, ate = max(achado.start(1), comeco), achado.end(1)
+            if de < ate:
+                visto, comeco = visto + linha[comeco:de] + _OCULTA, ate
+        return visto + linha[comeco:]
+
+
+class SocketRastreado:
+    """Um socket que conta o que recebe e o que envia, menos as senhas; no mais, é o que tem dentro."""
+
+    def __init__(self, sock: socket.socket, rastro: Rastro, ha_senha: bool = False) -> None:
         self._sock = sock
         self._rastro = rastro
+        self._sigilo = Sigilo(ha_senha)
         self._dona: threading.Thread | None = None  # a única que o lê, e por isso a primeira a lê-lo
 
     def __getattr__(self, nome: str) -> object:
@@ -83,7 +148,7 @@ class SocketRastreado:
         dados = self._sock.recv(maximo, *opcoes)
         self._dona = self._dona or threading.current_thread()
         de_outra = self._nome() if threading.current_thread() is not self._dona else ""
-        self._rastro.contar("<-", de_outra, dados, "" if dados else "o outro fechou")
+        self._rastro.contar("<-", de_outra, self._sigilo.ocultar(dados), "" if dados else "o outro fechou")
         return dados
 
     def send(self, dados: bytes, *opcoes: int) -> int:
@@ -132,8 +197,8 @@ class TravaRastreada:
 
 
 def _cortada(linha: bytes, cabem: int) -> str:
-    """Os bytes como o Python os escreve, em até `cabem` colunas."""
-    escrita = repr(linha)
+    """Os bytes como o Python os escreve, em até `cabem` colunas; no lugar de uma senha, o que se vê é `••••`."""
+    escrita = repr(linha).replace(repr(_OCULTA)[2:-1], SENHA_OCULTA)
     if len(escrita) <= cabem:
         return escrita
     fim = f"… {len(linha)} bytes"

@@ -69,5 +69,3 @@ def test_quem_sumiu_da_fila_perde_o_lugar(servidor, monkeypatch):
     beto.espera("CONECTADO:Ana")
     beto.fecha()
     ana.espera("FIM:Atendimento encerrado. O cliente Beto desconectou.", "FILA:OK")
-    ana.envia("FIM:")
-    ana.espera("FIM:Você saiu da fila.", FECHOU)

@@ -11,7 +11,7 @@ from participante import FECHOU, PRAZO
 from test_protocolo import casos
 
 from atendimento import rastro as modulo
-from atendimento.rastro import COLUNA, Rastro, SocketRastreado, TravaRastreada
+from atendimento.rastro import COLUNA, Rastro, Sigilo, SocketRastreado, TravaRastreada
 
 HORA = r"\d\d:\d\d:\d\d\.\d\d\d"
 
@@ -75,6 +75,37 @@ def test_uma_conversa(abrir_servidor, contado):
         r"conexao-2 Yuri -> conexao-2 Yuri (fim do fluxo)",
     ]
     assert [linha for linha in linhas if linha in esperadas] == esperadas
+
+
+CHEGAM = {
+    "texto": (b"\n ATENDENTE:Vendas\r\nxadrez\nxadrez\n", b"\n ATENDENTE:Vendas\r\n????\nxadrez\n"),
+    "cliente": (b"CLIENTE\nxadrez\n", b"CLIENTE\nxadrez\n"),
+    "recusado": (b"GERENTE\nxadrez\n", b"GERENTE\nxadrez\n"),
+    "json": (
+        b'\n\xef\xbb\xbf{"senha" : "xa\\"drez" ,"nome":"Ana"}\n{"senha":"xa\xc3\xa7"}\n{"senha":77}\n{"senha":""}\n',
+        b'\n\xef\xbb\xbf{"senha" : "????" ,"nome":"Ana"}\n{"senha":"????"}\n{"senha":????\n{"senha":""}\n',
+    ),
+    "json-sem-senha": (b'{"comando":"mensagem","texto":"a senha"}\n', b'{"comando":"mensagem","texto":"a senha"}\n'),
+}
+
+
+@casos("dados, mostrado", CHEGAM)
+@casos("tamanho", {"um-byte": 1, "dois-bytes": 2, "sete-bytes": 7, "de-uma-vez": 4096})
+def test_a_senha_nao_se_mostra(dados, mostrado, tamanho):
+    """A resposta a `SENHA:` e o campo `senha` do JSON viram `••••`, caiam os cortes onde caírem; o mais, não."""
+    sigilo, oculta = Sigilo(ha_senha=True), "••••".encode()
+    visto = b"".join(sigilo.ocultar(dados[de : de + tamanho]) for de in range(0, len(dados), tamanho))
+    assert re.sub(b"(%s)+" % oculta, b"????", visto) == mostrado
+    assert Sigilo(ha_senha=False).ocultar(CHEGAM["texto"][0]) == CHEGAM["texto"][0]
+
+
+def test_a_senha_na_tela(abrir_servidor, contado):
+    """Quem olha o rastro vê que veio uma senha, e não qual."""
+    ana = abrir_servidor(rastro=Rastro(), senha="xadrez").conecta()
+    ana.envia("ATENDENTE", "xadrez", "Ana")
+    ana.espera("SENHA:", "NOME:", "FILA:OK")
+    linhas = contado.ate("FILA:OK")
+    assert r"b'••••\n'" in linhas and "xadrez" not in "".join(linhas)
 
 
 @casos(
