@@ -52,6 +52,43 @@ def test_os_links_levam_a_algum_lugar(documento):
         assert not ancora or ancora in ancoras(alvo.read_text(encoding="utf-8")), destino
 
 
+def textos_do_programa() -> set[str]:
+    """O que o servidor diz a quem se conecta: expressões regulares, com `.+` no lugar do que muda.
+
+    São as frases dos arquivos que lhe respondem, menos as que vão para o log, para o terminal ou para quem lê o código.
+    """
+    para_outros = {"info", "warning", "error", "relatar", "opcao", "chave", "Analisador", "SystemExit"}
+    formas = set()
+
+    def visitar(no: ast.AST) -> None:
+        if isinstance(no, ast.Expr) and isinstance(no.value, ast.Constant):
+            return  # uma docstring
+        if isinstance(no, ast.Call) and getattr(no.func, "attr", getattr(no.func, "id", "")) in para_outros:
+            return
+        if isinstance(no, (ast.JoinedStr, ast.Constant)):
+            partes = getattr(no, "values", [no])
+            texto = "".join(str(parte.value) if isinstance(parte, ast.Constant) else "…" for parte in partes)
+            if re.match(r"(… )?[A-ZÀ-Ú]\w* .{6}", texto):
+                formas.add(re.escape(texto).replace("…", ".+"))
+            return
+        for dentro in ast.iter_child_nodes(no):
+            visitar(dentro)
+
+    for arquivo in "protocolo.py", "servidor.py", "atendimento/filas.py":
+        visitar(ast.parse((RAIZ / arquivo).read_text(encoding="utf-8")))
+    return formas - {"Campo\\ \".+\"\\ inválido:\\ deve\\ ser\\ uma\\ lista\\ de\\ textos\\."}  # este, só o programa o lê
+
+
+def test_a_pagina_do_protocolo_diz_todos_os_textos():
+    """Todo texto que o servidor pode mandar está na página, e todo texto da página existe no programa."""
+    pagina = (RAIZ / "docs" / "protocolo.md").read_text(encoding="utf-8")
+    da_pagina = set(re.findall(r"\b(?:AVISO|FIM):([A-ZÀ-Ú][^`\n]+)", pagina))
+    do_programa = textos_do_programa()
+    assert len(da_pagina) > 40 and len(do_programa) > 30
+    assert {forma for forma in do_programa if not any(re.search(forma, texto) for texto in da_pagina)} == set()
+    assert {texto for texto in da_pagina if not any(re.match(forma, texto) for forma in do_programa)} == set()
+
+
 def test_os_nomes_da_ementa():
     """Cada nome do mapa nasce no arquivo que está ao lado dele."""
     texto = (RAIZ / "docs" / "ementa.md").read_text(encoding="utf-8")
