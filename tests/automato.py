@@ -17,23 +17,24 @@ from modelo import (
     SAIU_DA_FILA,
     SEM_CONVERSA,
 )
+from pagina import em_texto
 from participante import FECHOU
 from protocolo import Entrada, Json, Pronto, Texto, Tipo, Volta
 
 UNIDO, ACABOU = r"CONECTADO:.+", r"FIM:Atendimento encerrado\. .+"
 VOLTOU = r"AVISO:Você foi transferido para .+\.|AVISO:O atendente .+ desconectou\. Você voltou para o início da fila\."
-ENTRANDO = {r"NOME:": "entrando", r"FIM:.+ (inválido|esgotado).*": "fim", UNIDO: "unido"}
+ENTRANDO = {r"(NOME|SENHA|DEPARTAMENTO):.*": "entrando", r"FIM:.+ (inválido|esgotado).*": "fim", UNIDO: "unido"}
 
 # O que não muda onde se está: respostas e, na conversa, mensagens.
-MAL_ESCRITA = r"AVISO:(Nem tudo o que você mandou|Mensagem longa demais|Linha longa demais|JSON inválido|Comando desconhecido).*"
+MAL_ESCRITA = r"AVISO:(Nem tudo o que|Mensagem longa demais|Linha longa demais|JSON inválido|Comando desconhecido).*"
 SO_ATENDENTES = r"AVISO:Só atendentes .+"
 SITUACAO = r"AVISO:Você é o número \d+ de \d+ na fila; atendentes online: \d+(; espera estimada: .+ min)?\."
 NA_FILA = rf"FILA:\d+|{SITUACAO}|AVISO:(Você ainda está na fila|Limite de mensagens).+|{SO_ATENDENTES}|{MAL_ESCRITA}"
 FALA = rf"\[.+?\]: .*|{MAL_ESCRITA}"
 FALA_AO_CLIENTE = rf"{FALA}|{ATENDIDO}|{SO_ATENDENTES}"
 FALA_AO_ATENDENTE = rf"{FALA}|AVISO:(Nenhum cliente|Clientes) na fila.+|AVISO:(Departamento inv|O cliente .+ já está).+"
-SEM_CLIENTE = rf"AVISO:Nenhum cliente (na fila|conectado).+|{MAL_ESCRITA}"
-PARADO = rf"{SEM_CLIENTE}|{JA_ACABOU}|AVISO:Clientes na fila: .+"
+SEM_CLIENTE = rf"AVISO:(Nenhum cliente (na fila|conectado)|Clientes na fila: ).+|{MAL_ESCRITA}"
+PARADO = rf"{SEM_CLIENTE}|{JA_ACABOU}"
 
 # Em cada momento, as formas de linha e o momento em que se fica. Entre um fato e outro ninguém para no meio: depois de
 # um `CONECTADO:` vem o aviso do registro, e não outra coisa.
@@ -84,9 +85,12 @@ class Fio:
             return Json().codificar(Entrada(self.tipo, onde or None, self.nome))
         return Texto().codificar(Entrada(self.tipo, onde or None)) + f"{self.nome}\n".encode()
 
-    def codificar(self, *comandos):
+    def vai_dizer(self, *comandos):
         self.diz_pronto = self.diz_pronto or any(isinstance(comando, Pronto) for comando in comandos)
         self.chamadas += sum(isinstance(comando, Pronto | Volta) for comando in comandos)
+
+    def codificar(self, *comandos):
+        self.vai_dizer(*comandos)
         formato = Json() if self.em_json else Texto(self.nome)
         return b"".join(map(formato.codificar, comandos))
 
@@ -94,9 +98,7 @@ class Fio:
         """A próxima, em texto, ou `FECHOU`."""
         linha = self.cru.linha()
         if linha is not FECHOU:
-            if self.em_json:
-                (comando,) = Json().ler_servidor([linha])
-                linha = Texto().codificar(comando).decode().removesuffix("\n")
+            linha = em_texto(linha) if self.em_json else linha
             self.conferir(linha)
         return linha
 

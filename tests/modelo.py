@@ -115,8 +115,8 @@ class Modelo:
         quem.cliente, quem.onde = tipo is Tipo.CLIENTE, onde
         self.chegar(quem)
 
-    def responder(self, quem, pergunta):
-        self.dizer(quem, f"{pergunta.campo.upper()}:")
+    def responder(self, quem, resposta):
+        self.dizer(quem, resposta if isinstance(resposta, str) else f"{resposta.campo.upper()}:")
 
     def repassar_chat(self, quem, mensagem):
         for texto in mensagem.textos:

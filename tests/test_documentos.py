@@ -76,7 +76,7 @@ def textos_do_programa() -> set[str]:
 
     for arquivo in "protocolo.py", "servidor.py", "atendimento/filas.py":
         visitar(ast.parse((RAIZ / arquivo).read_text(encoding="utf-8")))
-    return formas - {"Campo\\ \".+\"\\ inválido:\\ deve\\ ser\\ uma\\ lista\\ de\\ textos\\."}  # este, só o programa o lê
+    return formas - {'Campo\\ ".+"\\ inválido:\\ deve\\ ser\\ uma\\ lista\\ de\\ textos\\.'}  # este, só o programa o lê
 
 
 def test_a_pagina_do_protocolo_diz_todos_os_textos():

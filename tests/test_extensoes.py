@@ -7,6 +7,7 @@ import threading
 import pytest
 from automato import Fio
 from modelo import EM_PAUSA, FORA_DE_PAUSA, JA_ACABOU, NA_ESPERA, REGISTRADA, Modelo, Ouvinte
+from pagina import Pena
 from participante import FECHOU, PRAZO, Participante
 from test_protocolo import casos
 
@@ -146,14 +147,6 @@ def test_o_que_se_escreve_para_transferir(abrir_servidor):
     ana.espera("FIM:Atendimento encerrado. O cliente Yuri foi transferido para Suporte.")
 
 
-def test_o_que_so_parece_comando_e_mensagem(servidor):
-    """O que não é exatamente um comando continua sendo chat, e o prefixo protege o que uma pessoa escreve."""
-    yuri, ana = servidor.par()
-    linhas = "FILA:2", "pausa:", "PAUSA", " VOLTA:", "[Ana]: TRANSFERIR:Vendas"
-    ana.envia(*linhas)
-    yuri.espera(*[f"[Ana]: {linha.removeprefix('[Ana]: ')}" for linha in linhas])
-
-
 # --- Entre dois atendimentos ---------------------------------------------------------------------
 
 
@@ -269,58 +262,99 @@ def test_o_atendente_que_nao_le_tambem_cai(abrir_servidor, monkeypatch):
 
 # --- Histórias sorteadas: o que a especificação manda dizer a cada um ----------------------------
 
-FATOS = {"entrar": 6, "falar": 6, "pedir": 17, "sair": 2, "publicar": 3}  # e o peso de cada um no sorteio
+FATOS = {"entrar": 6, "falar": 8, "pedir": 17, "sair": 2, "publicar": 3}  # e o peso de cada um no sorteio
 PEDIDOS = {Consulta: 1, Pausa: 3, Volta: 4, Transferencia: 6, Fim: 3, Pronto: 6}
+PALAVRAS = {Consulta: "FILA", Pausa: "PAUSA", Volta: "VOLTA", Transferencia: "TRANSFERIR", Fim: "FIM", Pronto: "PRONTO"}
 
 
-@casos("departamentos", {"sem-departamentos": (), "com-dois": DOIS})
-@casos("devolver", {"encerra": False, "devolve": True})
-def test_cada_um_le_o_que_a_especificacao_manda(abrir_servidor, monkeypatch, departamentos, devolver):
-    """Numa história sorteada, em texto e em JSON, cada um lê exatamente o que o modelo diz, e nada mais."""
-    monkeypatch.setattr(Carteiro, "_publicar", lambda carteiro: None)  # quem publica as posições é o teste
-    opcoes, ouvinte = {"departamentos": departamentos, "devolver": devolver}, Ouvinte()
-    modelo = Modelo(**opcoes, registrar=True)
-    servidor = abrir_servidor(**opcoes, ouvinte=ouvinte, relogio=lambda: modelo.agora)
-    sorte, so_avanca = random.Random(f"{departamentos} {devolver}"), not departamentos and not devolver
-    fios, ouvido = {}, []
+class Historia:
+    """Um servidor, o modelo ao lado dele, e uma porção de gente que fala com os dois como a página manda."""
 
-    def causar(fato, passo):
-        """O que o fato faz no fio; devolve os do modelo que dão no mesmo."""
-        if fato == "publicar":
-            for cliente in servidor.filas.publicar_posicoes():
-                servidor.carteiro.cuidar_de(cliente)
-            return [("publicar_posicoes",)]
-        if fato == "entrar":
-            nome, tipo = f"P{len(fios)}", sorte.choice([Tipo.CLIENTE, Tipo.CLIENTE, Tipo.ATENDENTE])
-            quantos = 1 if tipo is Tipo.CLIENTE else sorte.randint(1, 2)
-            onde = tuple(sorte.sample(departamentos, quantos)) if departamentos else ("",)
-            fio = fios[nome] = Fio(servidor, nome, tipo, sorte.random() < 0.5, so_avanca)
-            fio.cru.envia(fio.entrada(",".join(onde)))
-            if not fio.em_json:
-                fio.espera("NOME:")
-            return [("admitir", nome), ("entrar", nome, tipo, nome, onde)]
-        nome = sorte.choice([*modelo.gente])
-        if fato == "sair":
-            fios[nome].cru.fecha()
-            servidor.espera_que_fechem(servidor.aceitas[int(nome[1:])])
-            return [("sair", nome)]
-        if fato == "falar":
-            pedido = Mensagem(nome, [f"{passo}.{numero}" for numero in range(sorte.choice([1, 1, 3]))])
-        else:
-            (tipo,) = sorte.choices([*PEDIDOS], PEDIDOS.values())
-            pedido = tipo(sorte.choice([*departamentos, "Compras"])) if tipo is Transferencia else tipo()
-        # Depois do que se mandou, a resposta a uma consulta diz que já aconteceu.
-        fios[nome].cru.envia(fios[nome].codificar(pedido, Consulta()))
-        return [("repassar_chat" if fato == "falar" else "atender", nome, pedido), ("atender", nome, Consulta())]
+    def __init__(self, sorte, abrir_servidor):
+        self.sorte = sorte
+        self.departamentos, self.senha = sorte.choice([(), ("Vendas", "Crédito")]), sorte.choice([None, "sê nha"])
+        opcoes = {"departamentos": self.departamentos, "devolver": sorte.choice([False, True])}
+        self.modelo, self.ouvinte, self.ouvido = Modelo(**opcoes, registrar=True), Ouvinte(), []
+        relogio = {"ouvinte": self.ouvinte, "relogio": lambda: self.modelo.agora}
+        self.servidor = abrir_servidor(**opcoes, **relogio, senha=self.senha)
+        self.so_avanca = not self.departamentos and not opcoes["devolver"]
+        self.fios, self.penas = {}, {}
 
-    for passo in range(400):
-        modelo.agora += sorte.choice([0, 0, 1, 20, 200])
-        poucos, muitos = len(modelo.gente) < 2, len(modelo.gente) > 16
-        (fato,) = ["entrar"] if poucos else ["sair"] if muitos else sorte.choices([*FATOS], FATOS.values())
-        for no_modelo in causar(fato, passo):
-            lidas, ouviu = modelo.acontece(*no_modelo)
-            ouvido += ouviu
+    def acontecer(self):
+        """Um fato, no fio e no modelo: cada um lê o que este manda, e nada mais."""
+        self.modelo.agora += self.sorte.choice([0, 0, 1, 20, 200])
+        poucos, muitos = len(self.modelo.gente) < 2, len(self.modelo.gente) > 16
+        (fato,) = ["entrar"] if poucos else ["sair"] if muitos else self.sorte.choices([*FATOS], FATOS.values())
+        for no_modelo in getattr(self, fato)():
+            lidas, ouviu = self.modelo.acontece(*no_modelo)
+            self.ouvido += ouviu
             for nome, linhas in lidas.items():
                 if no_modelo != ("sair", nome):
-                    fios[nome].espera(*linhas)
-    assert ouvinte.ouvido == ouvido and len(ouvido) > 50
+                    self.fios[nome].espera(*linhas)
+        assert self.ouvinte.ouvido == self.ouvido
+
+    # O que o fato faz no fio. Devolvem os do modelo que dão no mesmo.
+
+    def publicar(self):
+        for cliente in self.servidor.filas.publicar_posicoes():
+            self.servidor.carteiro.cuidar_de(cliente)
+        return [("publicar_posicoes",)]
+
+    def entrar(self):
+        nome, tipo = f"José {len(self.fios)}", self.sorte.choice([Tipo.CLIENTE, Tipo.CLIENTE, Tipo.ATENDENTE])
+        quantos = 1 if tipo is Tipo.CLIENTE else self.sorte.randint(1, 2)
+        onde = tuple(self.sorte.sample(self.departamentos, quantos)) if self.departamentos else ("",)
+        em_json = self.sorte.random() < 0.5
+        fio = self.fios[nome] = Fio(self.servidor, nome, tipo, em_json, self.so_avanca)
+        pena = self.penas[nome] = Pena(self.sorte, nome, em_json)
+        dados, perguntas = pena.entrada(tipo.value, onde, self.departamentos, self.senha)
+        for pedaco in pena.pedacos(dados):
+            fio.cru.envia(pedaco)
+        fio.espera(*perguntas)
+        return [("admitir", nome), ("entrar", nome, tipo, nome, onde)]
+
+    def sair(self):
+        nome = self.sorte.choice([*self.modelo.gente])
+        self.fios[nome].cru.fecha()
+        self.servidor.espera_que_fechem(self.servidor.aceitas[[*self.fios].index(nome)])
+        return [("sair", nome)]
+
+    def falar(self):
+        nome = self.sorte.choice([*self.modelo.gente])
+        falas = [self.penas[nome].fala() for _ in range(self.sorte.choice([1, 1, 3]))]
+        self.mandar(nome, b"".join(dados for dados, _, _ in falas))
+        fatos = []
+        for _, dito, avisos in falas:
+            fatos += [("responder", nome, aviso) for aviso in avisos]
+            fatos += [("repassar_chat", nome, Mensagem(nome, [dito]))] if dito is not None else []
+        return [*fatos, ("atender", nome, Consulta())]
+
+    def pedir(self):
+        nome = self.sorte.choice([*self.modelo.gente])
+        (tipo,) = self.sorte.choices([*PEDIDOS], PEDIDOS.values())
+        onde = self.sorte.choice([*self.departamentos, "Compras"]) if tipo is Transferencia else None
+        pedido = tipo(onde) if onde else tipo()
+        self.fios[nome].vai_dizer(pedido)
+        self.mandar(nome, self.penas[nome].pedido(PALAVRAS[tipo], onde))
+        return [("atender", nome, pedido), ("atender", nome, Consulta())]
+
+    def mandar(self, nome, dados):
+        """Depois do que se mandou, a resposta a uma consulta diz que já aconteceu."""
+        for pedaco in self.penas[nome].pedacos(dados + self.penas[nome].pedido("FILA")):
+            self.fios[nome].cru.envia(pedaco)
+
+
+@pytest.mark.parametrize(
+    "sementes", [range(40), pytest.param(range(10_000), marks=pytest.mark.demorado)], ids=["quarenta", "dez-mil"]
+)
+def test_cada_um_le_o_que_a_especificacao_manda(abrir_servidor, monkeypatch, sementes):
+    """Em histórias sorteadas, em texto e em JSON, escritas de muitas formas, cada um lê exatamente o que o modelo diz."""
+    monkeypatch.setattr(Carteiro, "_publicar", lambda carteiro: None)  # quem publica as posições é o teste
+    for semente in sementes:
+        historia = Historia(random.Random(semente), abrir_servidor)
+        try:
+            for _ in range(40):
+                historia.acontecer()
+        except (AssertionError, OSError) as erro:
+            raise AssertionError(f"história {semente}: {erro}") from erro
+        historia.servidor.termina()

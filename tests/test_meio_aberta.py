@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from participante import FECHOU, Participante
+from participante import Participante
 
 from atendimento import maquina
 

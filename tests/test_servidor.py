@@ -59,16 +59,6 @@ def test_o_resultado_nao_depende_do_tamanho_dos_pedacos(servidor, tamanho):
     ana.espera("CONECTADO:Yuri", "[Yuri]: olá", f"[Yuri]: ação {FAMILIA}", "[Yuri]: tchau")
 
 
-def test_o_telnet_termina_as_linhas_com_crlf(servidor):
-    """Um `\\r` antes do `\\n` não faz parte do tipo, do nome nem da mensagem."""
-    ana, yuri = servidor.conecta("Ana"), servidor.conecta("Yuri")
-    ana.envia(b"ATENDENTE\r\nAna\r\n")
-    ana.espera("NOME:", "FILA:OK")
-    yuri.envia(b"CLIENTE\r\nYuri\r\noi\r\nFIM:\r\n")
-    yuri.espera("NOME:", "CONECTADO:Ana", VOCE_ENCERROU, FECHOU)
-    ana.espera("CONECTADO:Yuri", "[Yuri]: oi", YURI_ENCERROU, "FILA:OK")
-
-
 @casos(
     "linha, chega",
     {
@@ -230,46 +220,6 @@ def test_o_comeco_da_conexao(servidor, dados, respostas, tamanho):
     alguem.espera(*respostas)
 
 
-@casos("tipo", {"cliente": "CLIENTE", "atendente": "ATENDENTE"})
-@casos(
-    "nome",
-    {
-        "vazio": "",
-        "espacos": " \t ",
-        "so-controles": "\x1b\x07",
-        "longo": "a" * 41,
-        "abre-colchete": "[Ana",
-        "fecha-colchete": "Ana]",
-    },
-)
-def test_nome_invalido(servidor, tipo, nome):
-    """Quem não diz um nome que sirva recebe o motivo e é desconectado."""
-    alguem = servidor.conecta()
-    alguem.envia(tipo, nome, "oi")
-    alguem.espera("NOME:", NOME_INVALIDO, FECHOU)
-
-
-@casos(
-    "enviado, nome",
-    {
-        "um-caractere": ("Y", "Y"),
-        "quarenta-emojis": ("🙂" * 40, "🙂" * 40),
-        "quarenta-depois-da-limpeza": ("\x1b" * 9 + " " + "a" * 40 + " ", "a" * 40),
-        "espacos-nas-pontas": ("  Maria da Silva \t", "Maria da Silva"),
-        "dois-pontos": ("Yuri: o Grande", "Yuri: o Grande"),
-        "parece-comando": ("FILA:OK", "FILA:OK"),
-        "o-mesmo-do-par": ("Ana", "Ana"),
-    },
-)
-def test_nome_valido(servidor, enviado, nome):
-    """O nome vale depois da limpeza, com 1 a 40 caracteres, e é com ele que se assina."""
-    ana = servidor.atendente("Ana", "FILA:OK")
-    yuri = servidor.cliente(enviado, "CONECTADO:Ana")
-    ana.espera(f"CONECTADO:{nome}")
-    yuri.envia("oi", f"[{nome}]: tchau")
-    ana.espera(f"[{nome}]: oi", f"[{nome}]: tchau")
-
-
 def test_o_nome_so_e_pedido_depois_do_tipo(servidor):
     """O servidor fala depois de quem chega: com meia linha, ainda não diz nada."""
     yuri = servidor.conecta()
@@ -312,7 +262,8 @@ def test_o_prazo_de_cada_linha_da_identificacao(abrir_servidor, inicio, antes, p
         assert time.monotonic() < limite, "o prazo foi renovado a cada byte"
         alguem.envia(b"A")
     meia = "••••" if antes == ["SENHA:"] else "A+"
-    assert re.fullmatch(ESGOTADO.replace(".", f': "{meia}" chegou sem o fim de linha.' if pinga else "."), alguem.linha())
+    fim = f': "{meia}" chegou sem o fim de linha.' if pinga else "."
+    assert re.fullmatch(ESGOTADO.replace(".", fim), alguem.linha())
     alguem.espera(FECHOU)
 
 
@@ -405,15 +356,6 @@ def test_o_prefixo_da_mensagem(servidor, quem):
     comandos = "CONECTADO:x", "FILA:1", "FILA:OK", "AVISO:x", "NOME:", "SENHA:", "ATENDENTE", "fim:", "/sair", "Olá!"
     fala.envia(*outros, *comandos)
     ouve.espera(*(f"{prefixo}{linha}" for linha in outros + comandos))
-
-
-def test_as_guardadas_tambem_saem_com_o_prefixo_de_quem_falou(servidor):
-    """Na fila valem as mesmas regras da conversa: nada digitado vira comando nem fala de outro."""
-    yuri = servidor.cliente("Yuri", "FILA:1")
-    yuri.envia("[Yuri]: um", "[Ana]: dois", "CONECTADO:Ana", "FILA:1")
-    yuri.espera(NA_FILA)
-    ana = servidor.atendente("Ana", "CONECTADO:Yuri")
-    ana.espera("[Yuri]: um", "[Yuri]: [Ana]: dois", "[Yuri]: CONECTADO:Ana", "[Yuri]: FILA:1")
 
 
 def test_o_carteiro_publica_as_posicoes(servidor):
