@@ -6,7 +6,7 @@ import threading
 
 import pytest
 from automato import Fio
-from modelo import EM_PAUSA, FORA_DE_PAUSA, JA_ACABOU, NA_ESPERA, REGISTRADA, Modelo, Ouvinte
+from modelo import FORA_DE_PAUSA, JA_ACABOU, NA_ESPERA, REGISTRADA, Modelo, Ouvinte
 from pagina import Pena
 from participante import FECHOU, PRAZO, Participante
 from test_protocolo import casos
@@ -171,23 +171,6 @@ def test_so_se_chama_com_pronto_quem_o_diz(servidor):
     ana.espera("CONECTADO:Bia", "FIM:Atendimento encerrado. Você encerrou a conversa.", "FILA:OK")
 
 
-@casos("antes, depois", {"na-conversa": (["PAUSA:"], []), "no-intervalo": ([], ["PAUSA:"])})
-@casos("pronto", {"sem-pronto": [], "com-pronto": ["PRONTO:"]})
-def test_a_pausa_entre_dois_atendimentos(servidor, antes, depois, pronto):
-    """Em pausa, o `FIM:` que se cruza também não expulsa; com `PRONTO:` ou sem, quem chama é o `VOLTA:`."""
-    yuri, ana = servidor.par()
-    ana.envia("PRONTO:", *antes, "FILA:")
-    ana.espera(*["AVISO:Você ficará em pausa depois desta conversa." for _ in antes], "AVISO:Nenhum cliente na fila.")
-    yuri.envia("FIM:")
-    ana.espera("FIM:Atendimento encerrado. O cliente Yuri encerrou a conversa.")
-    ana.envia(*depois, "FIM:", *pronto, "FILA:")
-    ana.espera(EM_PAUSA, JA_ACABOU, "AVISO:Nenhum cliente na fila.")
-    bia = servidor.cliente("Bia", "FILA:1")
-    ana.envia("VOLTA:")
-    ana.espera("CONECTADO:Bia")
-    bia.espera("CONECTADO:Ana")
-
-
 def encerra(alguem):
     alguem.envia("FIM:")
 
@@ -348,7 +331,7 @@ class Historia:
     "sementes", [range(40), pytest.param(range(10_000), marks=pytest.mark.demorado)], ids=["quarenta", "dez-mil"]
 )
 def test_cada_um_le_o_que_a_especificacao_manda(abrir_servidor, monkeypatch, sementes):
-    """Em histórias sorteadas, em texto e em JSON, escritas de muitas formas, cada um lê exatamente o que o modelo diz."""
+    """Em histórias sorteadas, em texto e em JSON, escritas de muitas formas, cada um lê o que o modelo diz, e só."""
     monkeypatch.setattr(Carteiro, "_publicar", lambda carteiro: None)  # quem publica as posições é o teste
     for semente in sementes:
         historia = Historia(random.Random(semente), abrir_servidor)

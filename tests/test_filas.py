@@ -365,7 +365,7 @@ SO_COM_EXTENSOES = {
     "o-atendente-mais-novo": ("for atendente in self.fila_atendentes:", "for atendente in self.fila_atendentes[::-1]:"),
     "o-transferido-vai-para-o-fim": ("(fato, cliente, atendente, na_frente=True)", "(fato, cliente, atendente)"),
     "o-transferido-fica-onde-estava": ("cliente.departamentos = (departamento,)", "pass"),
-    "nao-avisa-de-quem-passou-a-frente": ("True\n                self.fila_cli", "False\n                self.fila_cli"),
+    "nao-avisa-de-quem-passou-a-frente": ("True\n                self.fila", "False\n                self.fila"),
     "o-ultimo-transferido-primeiro": ("self._fim_da_frente() if", "0 if"),
     "quem-passa-a-frente-e-o-primeiro": ("fila.index(quem) + 1 if na_frente", "1 if na_frente"),
     "volta-a-quem-o-transferiu": ("evitado = self._evitado(cliente)", "evitado = None"),

@@ -376,36 +376,3 @@ def test_json_conversa_com_texto(servidor):
     yuri.envia(objeto(comando="fim"))
     ana.espera("FIM:Atendimento encerrado. O cliente Yuri encerrou a conversa.", "FILA:OK")
     yuri.espera(fim("Atendimento encerrado. Você encerrou a conversa."), FECHOU)
-
-
-class SemOuvir:
-    """Um ouvinte que não faz nada."""
-
-    def ouvir(self, *_):
-        pass
-
-
-def test_tudo_o_que_o_servidor_diz_em_json(abrir_servidor):
-    """Da espera ao fim, tudo o que se lê em JSON tem os mesmos textos, na mesma ordem."""
-    servidor = abrir_servidor(departamentos=("Vendas", "Suporte"), devolver=True, ouvinte=SemOuvir())
-    primeiro, registrada = objeto(comando="fila", posicao=1), aviso("Esta conversa está sendo registrada.")
-    com_ana, com_yuri = objeto(comando="conectado", nome="Ana"), objeto(comando="conectado", nome="Yuri")
-    yuri = entra(servidor, "cliente", "Yuri", primeiro, departamento=["vendas"])
-    yuri.envia(MENSAGEM % "oi")
-    yuri.espera(aviso("Você ainda está na fila; sua mensagem será entregue ao atendente."))
-    dito = objeto(comando="mensagem", nome="Yuri", texto="oi")
-    ana = entra(servidor, "atendente", "Ana", com_yuri, registrada, dito, departamento=["vendas", " SUPORTE "])
-    ana.envia(*(objeto(comando=pedido) for pedido in ("pronto", "fila", "pausa", "volta")))
-    ana.espera(aviso("Nenhum cliente na fila."), aviso("Você ficará em pausa depois desta conversa."))
-    ana.espera(aviso("Pausa cancelada."))
-    ana.envia(objeto(comando="transferir", departamento="SUPORTE"))
-    ana.espera(fim("Atendimento encerrado. O cliente Yuri foi transferido para Suporte."))
-    ana.envia(objeto(comando="mensagem", texto="oi?"), *(objeto(comando=pedido) for pedido in ("fim", "pronto")))
-    ana.espera(aviso("Nenhum cliente conectado; a mensagem não foi enviada."), aviso("A conversa já acabou."))
-    ana.espera(com_yuri, registrada)
-    yuri.espera(com_ana, registrada, aviso("Você foi transferido para Suporte."), primeiro)
-    yuri.espera(com_ana, registrada)
-    ana.fecha()
-    yuri.espera(aviso("O atendente Ana desconectou. Você voltou para o início da fila."), primeiro)
-    servidor.encerrar(prazo=0.01)
-    yuri.espera(fim("Servidor encerrado."), FECHOU)
