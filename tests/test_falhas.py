@@ -580,7 +580,7 @@ def memoria(pid: int) -> int:
 @pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="usa o /proc do Linux")
 def test_vinte_mudos_inundados(abrir_processo):
     """Vinte pares em que um inunda o outro, que nunca lê, não enchem a memória nem calam outro par."""
-    processo = abrir_processo("--prazo-envio", "5")
+    processo = abrir_processo("--prazo-envio", "5", "--ritmo", "0")
     outros = processo.par("Beto", "Bia")
     pares = [processo.par(f"C{i}", f"A{i}", buffers=4096) for i in range(20)]
     antes = memoria(processo.popen.pid)
