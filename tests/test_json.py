@@ -359,20 +359,3 @@ def test_o_formato_e_o_do_primeiro_byte(abrir_servidor):
     calado = servidor.conecta()
     meia.espera(fim('Tempo de identificação esgotado: "{" chegou sem o fim de linha.'), FECHOU)
     calado.espera("FIM:Tempo de identificação esgotado.", FECHOU)
-
-
-def test_json_conversa_com_texto(servidor):
-    """Um lado fala JSON, o outro, texto; nenhum sabe do outro, e o que não se entende não atrapalha a conversa."""
-    ana = servidor.atendente("Ana", "FILA:OK")
-    yuri = entra(servidor, "cliente", "Yuri", objeto(comando="conectado", nome="Ana"))
-    ana.espera("CONECTADO:Yuri")
-    ditos = ['"FIM:" \\ ação', "[Yuri]: eu"]
-    yuri.envia("oi", "[" * 4090, "{" * 5000, *(objeto(comando="mensagem", texto=dito) for dito in ditos))
-    yuri.espera(aviso(INVALIDO), aviso(FUNDO))
-    yuri.espera(aviso("Mensagem longa demais (máximo de 4096 bytes); não foi enviada."))
-    ana.espera(*(f"[Yuri]: {dito}" for dito in ditos))
-    ana.envia("{", "[Ana]: oi")
-    yuri.espera(*(objeto(comando="mensagem", nome="Ana", texto=dito) for dito in ("{", "oi")))
-    yuri.envia(objeto(comando="fim"))
-    ana.espera("FIM:Atendimento encerrado. O cliente Yuri encerrou a conversa.", "FILA:OK")
-    yuri.espera(fim("Atendimento encerrado. Você encerrou a conversa."), FECHOU)

@@ -139,25 +139,7 @@ def test_a_limpeza_do_texto(servidor, enviado, chega):
         assert avisos == [NAO_UTF8] * ("\ufffd" in chega)  # uma vez só
 
 
-def test_o_nome_tambem_e_limpo(servidor):
-    """Quem põe controles e bytes inválidos no nome aparece sem eles, e o seu prefixo é o nome limpo."""
-    ana, yuri = servidor.atendente("Ana", "FILA:OK"), servidor.conecta("Yuri")
-    yuri.envia(b"CLIENTE\n \x1b\x07Yu\xffri\tB\xe2\x80\xae \n", b"[Yu\xef\xbf\xbdri B]: oi\n")
-    yuri.espera("NOME:", NAO_UTF8, "CONECTADO:Ana")
-    ana.espera("CONECTADO:Yu\ufffdri B", "[Yu\ufffdri B]: oi")
-
-
 EM_BRANCO = b"\n", b"\r\n", b"   \n", b"\t\n", b"\x00\x1b\n", "\u2028\u00a0\u202e\n".encode()
-
-
-def test_as_linhas_em_branco_sao_ignoradas(servidor):
-    """Linha vazia, só de espaços ou só de controles não é mensagem, na conversa e na fila."""
-    yuri = servidor.cliente("Yuri", "FILA:1")
-    yuri.envia(*EM_BRANCO, "[Yuri]: ", "[Yuri]: \t ", "oi")
-    yuri.espera(NA_FILA)
-    ana = servidor.atendente("Ana", "CONECTADO:Yuri", "[Yuri]: oi")
-    ana.envia(*EM_BRANCO, "olá")
-    yuri.espera("CONECTADO:Ana", "[Ana]: olá")
 
 
 @casos("vai_embora", {"fecha": Participante.fecha, "meia": Participante.para_de_escrever})
@@ -230,16 +212,6 @@ def test_o_nome_so_e_pedido_depois_do_tipo(servidor):
     yuri.espera("NOME:")
     yuri.envia(b"Yu", b"ri\n")
     yuri.espera("FILA:2")
-
-
-def test_tipo_nome_e_mensagens_no_mesmo_segmento(servidor):
-    """O que vem colado à identificação é tratado como se viesse depois."""
-    yuri, ana = servidor.conecta("Yuri"), servidor.conecta("Ana")
-    yuri.envia("CLIENTE", "Yuri", "oi", "tudo bem?")
-    yuri.espera("NOME:", "FILA:1", NA_FILA)
-    ana.envia("ATENDENTE", "Ana", "olá", "FIM:", "tchau")
-    ana.espera("NOME:", "CONECTADO:Yuri", "[Yuri]: oi", "[Yuri]: tudo bem?", VOCE_ENCERROU, "FILA:OK", SEM_CLIENTE)
-    yuri.espera("CONECTADO:Ana", "[Ana]: olá", ANA_ENCERROU, FECHOU)
 
 
 @casos(
