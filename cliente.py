@@ -14,12 +14,11 @@ import threading
 from collections.abc import Iterator
 
 from atendimento.comandos import Comandos
+from atendimento.opcoes import ler_opcoes_da_conversa
 from atendimento.perguntas import Perguntas
 from atendimento.tela import Tela
-from atendimento.terminal import Analisador, departamento_escrito, host_escrito, inteiro, valido
 from protocolo import (
     MAXIMO_DA_LINHA,
-    PORTA_PADRAO,
     PRAZO_ESGOTADO,
     SENHA_INCORRETA,
     Aviso,
@@ -35,7 +34,6 @@ from protocolo import (
     Texto,
     Tipo,
     lotes_do_servidor,
-    validar_nome,
 )
 
 
@@ -225,20 +223,9 @@ def motivo(erro: OSError | UnicodeError) -> str:
     return MOTIVOS.get(erro.errno) or str(erro.strerror or erro)
 
 
-def ler_opcoes(programa: type[Cliente]) -> argparse.Namespace:
-    analisador = Analisador(programa.descricao)
-    analisador.opcao("--host", "127.0.0.1", "endereço do servidor", tipo=host_escrito)
-    analisador.opcao("--porta", PORTA_PADRAO, "porta do servidor", tipo=inteiro(1, 65535))
-    analisador.opcao("--nome", None, "o seu nome; sem ele, o programa pergunta", tipo=valido(validar_nome))
-    analisador.opcao("--departamento", None, programa.ajuda_do_departamento, tipo=departamento_escrito)
-    analisador.chave("--json", "fala com o servidor em JSON, e não em texto")
-    analisador.chave("--sem-som", "não toca o terminal quando uma conversa começa")
-    return analisador.parse_args()
-
-
 def main(programa: type[Cliente] = Cliente) -> int:
     """O comando `python cliente.py` e, com o `Atendente`, `python atendente.py`."""
-    opcoes = ler_opcoes(programa)
+    opcoes = ler_opcoes_da_conversa(programa.descricao, programa.ajuda_do_departamento)
     try:
         with Tela(som=not opcoes.sem_som) as tela:
             try:

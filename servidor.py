@@ -43,9 +43,9 @@ from atendimento.filas import FIM_DE_FLUXO, LONGA_DEMAIS, LOTADO, SEM_DEPARTAMEN
 from atendimento.limites import ISENTOS, Lugares, Ritmo, Senhas
 from atendimento.log import iniciar_log
 from atendimento.maquina import endereco_na_rede, motivo_de_nao_abrir
+from atendimento.opcoes import ler_opcoes
 from atendimento.rastro import Rastro, SocketRastreado, TravaRastreada
 from atendimento.registro import Registro, motivo
-from atendimento.terminal import ler_opcoes
 from protocolo import (
     MAXIMO_DO_NOME,
     NAO_UTF8,

@@ -40,7 +40,8 @@ RAIZ = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(RAIZ))
 
 from atendimento.filas import ENCERRADO  # noqa: E402
-from atendimento.terminal import Analisador, colorir, inteiro, segundos, senha_valida, usar_cores, valido  # noqa: E402
+from atendimento.opcoes import Analisador, inteiro, segundos, senha_valida, valido  # noqa: E402
+from atendimento.terminal import colorir, usar_cores  # noqa: E402
 from atendimento.turno import Turno  # noqa: E402
 from protocolo import (  # noqa: E402
     PORTA_PADRAO,

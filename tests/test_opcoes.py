@@ -22,6 +22,7 @@ import cliente
 import servidor as modulo
 from atendimento import log as modulo_do_log
 from atendimento import terminal
+from atendimento.opcoes import ler_opcoes_da_conversa
 from atendimento.rastro import Rastro, TravaRastreada
 
 RAIZ = Path(__file__).parent.parent
@@ -278,7 +279,7 @@ def test_uso_errado(digita, capsys, linha, erro):
     programa, *opcoes = shlex.split(linha)
     digita(programa, *opcoes)
     with pytest.raises(SystemExit) as fim:
-        modulo.ler_opcoes() if programa == "servidor.py" else cliente.ler_opcoes(cliente.Cliente)
+        modulo.ler_opcoes() if programa == "servidor.py" else ler_opcoes_da_conversa("", "")
     saida, erros = capsys.readouterr()
     assert (fim.value.code, saida) == (2, "")
     assert erros == f"{programa}: {erro}\nUse --ajuda para ver as opções.\n"
