@@ -22,8 +22,6 @@ com a trava na mão, toma a vez de quem vai receber, solta a trava e envia.
 import argparse
 import contextlib
 import errno
-import hmac
-import io
 import itertools
 import logging
 import os
@@ -33,13 +31,13 @@ import socketserver
 import sys
 import threading
 import time
-import unicodedata
 from collections.abc import Sequence
 
 from atendimento import maquina
 from atendimento.carteiro import Carteiro
 from atendimento.conexao import ABERTA, Conexao
-from atendimento.filas import FIM_DE_FLUXO, LONGA_DEMAIS, LOTADO, SEM_DEPARTAMENTO, Filas
+from atendimento.filas import FIM_DE_FLUXO, LONGA_DEMAIS, LOTADO, Filas
+from atendimento.identificacao import Identificacao
 from atendimento.limites import ISENTOS, Lugares, Ritmo, Senhas
 from atendimento.log import iniciar_log
 from atendimento.maquina import endereco_na_rede, motivo_de_nao_abrir
@@ -47,33 +45,18 @@ from atendimento.opcoes import ler_opcoes
 from atendimento.rastro import Rastro, SocketRastreado, TravaRastreada
 from atendimento.registro import Registro, motivo
 from protocolo import (
-    MAXIMO_DO_NOME,
-    NAO_UTF8,
     PORTA_PADRAO,
     PRAZO_ESGOTADO,
-    SENHA_INCORRETA,
-    SENHA_OCULTA,
     Aviso,
     Comando,
     Fim,
     LinhaLonga,
     Mensagem,
-    Pergunta,
     SeparadorDeLinhas,
-    Texto,
     Tipo,
-    escolher_departamentos,
-    formato_de,
-    limpar,
-    validar_nome,
 )
 
 log = logging.getLogger("fila")
-
-IAC = b"\xff"
-"""O byte com que começam os comandos do Telnet; em UTF-8 não existe."""
-
-PARECE_TELNET = "Tipo inválido: parece Telnet; escolha a conexão bruta (raw)."
 
 
 # =================================================================================================
@@ -93,137 +76,44 @@ class Atendimento(socketserver.BaseRequestHandler):
     def setup(self) -> None:
         threading.current_thread().name = f"conexao-{next(self.server.numeros)}"
         self.quem: Conexao = self.server.conexoes[self.request]
-        self.separador = SeparadorDeLinhas()
-        self.linhas: list[str | Aviso | None] = []  # chegaram e ainda não foram interpretadas
-        self.campo = "tipo"  # o que se espera que digam
 
     def handle(self) -> None:
+        chegada = Identificacao(self.quem, self.client_address[0], self.server)
         try:
-            self.identificar()
+            tipo, nome, departamentos = chegada.fazer()
         except EOFError:
             log.info("%s foi embora sem se identificar.", self.endereco, extra={"marca": "DISCONNECT"})
         except TimeoutError:
-            self.recusar(f"{PRAZO_ESGOTADO}{self.meia_linha()}.")
+            self.recusar(f"{PRAZO_ESGOTADO}{chegada.meia_linha()}.")
         except ValueError as erro:
             self.recusar(str(erro))
         else:
-            self.conversar()
-
-    def recusar(self, motivo: str) -> None:
-        log.info("%s falhou na identificação: %s", self.endereco, motivo, extra={"marca": "DISCONNECT"})
-        self.server.filas.recusar(self.quem, Fim(motivo))
-
-    def meia_linha(self) -> str:
-        """O que dizer da linha a que falta o fim, se há uma. Uma senha não se repete: a recusa vai para o log."""
-        meia = limpar(self.separador.resto.decode("utf-8", "replace")).strip()
-        if len(meia) > MAXIMO_DO_NOME:
-            meia = f"{meia[:MAXIMO_DO_NOME]}…"
-        if meia and self.campo == "senha" or '"senha"' in meia:
-            meia = SENHA_OCULTA
-        return meia and f': "{meia}" chegou sem o fim de linha'
+            self.entrar(tipo, nome, departamentos)
+            self.conversar(chegada.separador, chegada.linhas)
 
     @property
     def endereco(self) -> str:
         host, porta = self.client_address[:2]
         return f"[{host}]:{porta}" if ":" in host else f"{host}:{porta}"
 
-    def identificar(self) -> None:
-        """TIPO, a senha se for o caso, NOME, o departamento se houver; depois, a fila.
+    def recusar(self, motivo: str) -> None:
+        log.info("%s falhou na identificação: %s", self.endereco, motivo, extra={"marca": "DISCONNECT"})
+        self.server.filas.recusar(self.quem, Fim(motivo))
 
-        O que a primeira linha já traz não é perguntado. Levanta `ValueError` com o motivo da recusa,
-        `TimeoutError` se uma das linhas demora mais que o prazo, `EOFError` se o outro se vai.
-        """
-        servidor, filas = self.server, self.server.filas
-        primeira = self.primeira_linha()  # só depois dela se sabe o formato
-        entrada = self.quem.formato.ler_entrada(primeira)
-        tipo, departamentos = entrada.tipo, (SEM_DEPARTAMENTO,)
-        with servidor.mudou:
-            if tipo is Tipo.CLIENTE and not servidor.lugares.cabe_o_cliente(self.quem):
-                raise ValueError(LOTADO.mensagem)
-        if entrada.departamento is not None:
-            departamentos = self.escolher(tipo, entrada.departamento)
-        if tipo is Tipo.ATENDENTE and servidor.senha is not None:
-            self.conferir_senha(self.perguntar("senha") if entrada.senha is None else entrada.senha)
-        nome = validar_nome(self.perguntar("nome") if entrada.nome is None else entrada.nome)
-        if filas.departamentos and entrada.departamento is None:
-            departamentos = self.escolher(tipo, self.perguntar("departamento", filas.departamentos))
+    def entrar(self, tipo: Tipo, nome: str, departamentos: tuple[str, ...]) -> None:
+        """Já se sabe quem é: vai para a fila."""
         self.quem.formato = type(self.quem.formato)(nome)
         threading.current_thread().name += f" {nome}"
-        onde = f" para {', '.join(departamentos)}" if filas.departamentos else ""
+        onde = f" para {', '.join(departamentos)}" if self.server.filas.departamentos else ""
         log.info("%s (%s) conectou de %s%s.", nome, tipo.value, self.endereco, onde, extra={"marca": "CONNECT"})
-        filas.entrar(self.quem, tipo, nome, departamentos)
+        self.server.filas.entrar(self.quem, tipo, nome, departamentos)
 
-    def conferir_senha(self, senha: str) -> None:
-        """Levanta `ValueError` se a senha não é a dos atendentes; quem erra espera, e faz esperar o seu endereço."""
-        servidor, ate = self.server, time.monotonic() + self.server.prazo_identificacao
-        # Tempo constante: quanto demora a resposta não diz quantas letras estavam certas.
-        dita, esperada = (unicodedata.normalize("NFC", uma).encode() for uma in (senha, servidor.senha))
-        certa = hmac.compare_digest(dita, esperada)
-        conferida = False
-        while not conferida:
-            if time.monotonic() >= ate:
-                raise TimeoutError
-            with servidor.mudou:
-                conferida, espera = servidor.senhas.conferir(self.client_address[0], certa)
-            ficou = self.quem.esperar(espera if conferida else min(espera, ate - time.monotonic()))
-            if not (ficou or conferida):
-                raise EOFError
-        if not certa:
-            raise ValueError(SENHA_INCORRETA)
+    def conversar(self, separador: SeparadorDeLinhas, linhas: list[str | Aviso | None]) -> None:
+        """Lê até o fim, no ritmo; as primeiras `linhas` vieram com o nome.
 
-    def escolher(self, tipo: Tipo, texto: str) -> tuple[str, ...]:
-        escolhidos = escolher_departamentos(texto, self.server.filas.departamentos, varios=tipo is Tipo.ATENDENTE)
-        return escolhidos or (SEM_DEPARTAMENTO,)
-
-    def perguntar(self, campo: str, opcoes: Sequence[str] = ()) -> str:
-        self.campo = campo
-        self.server.filas.responder(self.quem, Pergunta(campo, opcoes))
-        return self.quem.formato.ler_resposta(campo, self.proxima_linha(self.prazo())).texto
-
-    def primeira_linha(self) -> str | None:
-        """A que diz o tipo, e por cujo começo se sabe o formato.
-
-        As que vêm em branco antes dela não contam, nem dão mais prazo. `ValueError` se quem fala é um Telnet.
+        Cada bloco lido vira fatos; antes do fato seguinte, espera-se por quem lê devagar.
         """
-        ate, pedaco, em_branco = self.prazo(), io.BytesIO(), True
-        while em_branco:
-            linha = pedaco.readline()
-            if not linha:
-                pedaco = io.BytesIO(self.receber(ate))
-                continue
-            inicio = self.separador.resto + linha
-            self.quem.formato = formato_de(inicio)
-            self.linhas = self.separador.alimentar(linha)
-            em_branco = all(isinstance(lida, str) and not lida.strip() for lida in self.linhas)  # ou nenhuma, ainda
-        if self.linhas[0] is NAO_UTF8 and IAC in inicio and isinstance(self.quem.formato, Texto):
-            raise ValueError(PARECE_TELNET)
-        self.linhas += self.separador.alimentar(pedaco.read())
-        return self.proxima_linha(ate)
-
-    def proxima_linha(self, ate: float) -> str | None:
-        """Uma linha da identificação. O prazo é o da linha inteira: um byte por vez não o renova."""
-        while True:
-            while not self.linhas:
-                self.linhas = self.separador.alimentar(self.receber(ate))
-            linha = self.linhas.pop(0)
-            if not isinstance(linha, Aviso):
-                return linha
-            self.server.filas.responder(self.quem, linha)
-
-    def prazo(self) -> float:
-        """O instante até o qual se espera por uma linha que se começa agora a esperar."""
-        return time.monotonic() + self.server.prazo_identificacao
-
-    def receber(self, ate: float) -> bytes:
-        dados = self.quem.receber(prazo=ate - time.monotonic())
-        if not dados:
-            raise EOFError
-        return dados
-
-    def conversar(self) -> None:
-        """Lê até o fim, no ritmo. Cada bloco lido vira fatos; antes do seguinte, espera-se por quem lê devagar."""
-        quem, filas, linhas = self.quem, self.server.filas, self.linhas  # as que vieram com o nome
-        ritmo = Ritmo(self.server.ritmo)
+        quem, filas, ritmo = self.quem, self.server.filas, Ritmo(self.server.ritmo)
         while True:
             passam = ritmo.tirar(len(linhas))
             for comando in quem.formato.ler_participante(linhas[:passam]):
@@ -237,7 +127,7 @@ class Atendimento(socketserver.BaseRequestHandler):
             dados = quem.receber()
             if not dados:
                 return
-            linhas = self.separador.alimentar(dados)
+            linhas = separador.alimentar(dados)
 
     def causar(self, comando: Comando) -> Conexao:
         """O fato que um comando conta, se não é uma mensagem. Devolve quem lê a resposta: sempre quem o mandou."""
@@ -334,6 +224,18 @@ class Servidor(socketserver.ThreadingTCPServer):
         with self.mudou:
             self.mudou.wait_for(lambda: not self.conexoes, 1.0)
         self.carteiro.parar()
+
+    # Para quem se identifica, na thread da conexão.
+
+    def cabe_o_cliente(self, quem: Conexao) -> bool:
+        """Conta `quem` entre os clientes; `False` se os lugares que faltam são de quem atende."""
+        with self.mudou:
+            return self.lugares.cabe_o_cliente(quem)
+
+    def conferir_senha(self, endereco: str, certa: bool) -> tuple[bool, float]:
+        """Uma tentativa: se já é a vez dela, e quantos segundos esperar, pela vez ou pela resposta."""
+        with self.mudou:
+            return self.senhas.conferir(endereco, certa)
 
     # O porteiro: as conexões como o socketserver as conta.
 

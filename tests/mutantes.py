@@ -23,7 +23,7 @@ from typing import NamedTuple
 RAIZ = Path(__file__).parent.parent
 ARQUIVOS = ["protocolo.py", "servidor.py", *(f"atendimento/{nome}.py" for nome in (
     "filas", "conexao", "carteiro", "maquina", "registro", "turno", "rastro", "opcoes", "terminal",
-    "limites"))]  # fmt: skip
+    "limites", "identificacao"))]  # fmt: skip
 
 # Primeiro os que mais acham: cada defeito para no primeiro teste que falha.
 TESTES = [f"tests/test_{nome}.py" for nome in (

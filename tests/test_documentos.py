@@ -74,7 +74,7 @@ def textos_do_programa() -> set[str]:
         for dentro in ast.iter_child_nodes(no):
             visitar(dentro)
 
-    for arquivo in "protocolo.py", "servidor.py", "atendimento/filas.py", "atendimento/limites.py":
+    for arquivo in "protocolo.py", *(f"atendimento/{nome}.py" for nome in ("identificacao", "filas", "limites")):
         visitar(ast.parse((RAIZ / arquivo).read_text(encoding="utf-8")))
     return formas - {'Campo\\ ".+"\\ inválido:\\ deve\\ ser\\ uma\\ lista\\ de\\ textos\\.'}  # este, só o programa o lê
 
