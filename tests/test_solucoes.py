@@ -17,8 +17,7 @@ import pytest
 from participante import FECHOU, PRAZO, Anfitriao
 from test_protocolo import CASOS, DO_SERVIDOR, casos, cortar, em_pedacos
 
-import servidor as modulo
-from atendimento import filas
+from atendimento import filas, identificacao
 from protocolo import NAO_UTF8, Aviso, Entrada, Fim, Json, LinhaLonga, Mensagem, Texto, Tipo
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -213,7 +212,7 @@ def test_s09_formato_csv(solucao, servidor, monkeypatch):
         formato().ler_resposta("nome", "")
     for inicio, esperado in (b"c", formato), (b"atendente\n", formato), (b"C", Texto), (b"{", Json):
         assert type(solucao.formato_de(inicio)) is esperado
-    monkeypatch.setattr(modulo, "formato_de", solucao.formato_de)
+    monkeypatch.setattr(identificacao, "formato_de", solucao.formato_de)
     ana = servidor.atendente("Ana", "FILA:OK")
     yuri = servidor.conecta("Yuri")
     yuri.envia("cliente", "nome,Yuri", 'mensagem,"oi, tudo?"')
