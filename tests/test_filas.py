@@ -193,20 +193,29 @@ class Mundo:
         return self.visto, tuple(self.de_fora)
 
 
-def explorar(mundo):
-    """Experimenta todos os fatos em todas as situações, em largura; devolve quantas são e quantos fatos houve."""
+def acontecer(mundo, historia, fato):
+    try:
+        mundo.acontece(*fato)
+    except Exception as erro:  # o das próprias filas também
+        raise AssertionError(f"{erro}\nHistória: {*historia, fato}") from erro
+
+
+def explorar(mundo, historia=()):
+    """Experimenta, depois da `historia`, todos os fatos em todas as situações, em largura.
+
+    Devolve quantas são e quantos fatos houve.
+    """
+    for lugar, fato in enumerate(historia):
+        acontecer(mundo, historia[:lugar], fato)
     vistas, fatos = {mundo.situacao()}, 0
-    faltam = deque([(pickle.dumps(mundo), ())])  # (mundo, a história que leva a ele)
+    faltam = deque([(pickle.dumps(mundo), historia)])  # (mundo, a história que leva a ele)
     while faltam:
         foto, historia = faltam.popleft()
         mundo = pickle.loads(foto)
         situacao = mundo.situacao()
         for fato in list(mundo.fatos_possiveis()):
             mundo = mundo or pickle.loads(foto)
-            try:
-                mundo.acontece(*fato)
-            except Exception as erro:  # o das próprias filas também
-                raise AssertionError(f"{erro}\nHistória: {*historia, fato}") from erro
+            acontecer(mundo, historia, fato)
             fatos += 1
             nova = mundo.situacao()
             if nova == situacao:
@@ -403,5 +412,8 @@ def test_erro_plantado_e_encontrado(monkeypatch, defeito):
     exec(FONTE.replace(certo, errado), vars(com_defeito))
     monkeypatch.setitem(sys.modules, "filas_com_defeito", com_defeito)  # sem isso as filas não se copiam
     mundo = SEM_NADA if defeito in SEM_EXTENSOES.values() else COM_TUDO
+    # Com os atendentes já dentro: é depois disso que os defeitos aparecem.
+    dentro = [(nome, *quem) for nome, quem in mundo["elenco"].items() if quem[0] is ATENDENTE]
+    chegaram = [*(("admitir", nome) for nome, *_ in dentro), *(("entrar", n, tipo, n, onde) for n, tipo, onde in dentro)]
     with pytest.raises(AssertionError, match=r"(?s)^(linhas|listas|posições|ouvinte|devolve|fim|mãos): .*\nHistória: "):
-        explorar(Mundo(**mundo, tipo=com_defeito.Filas))
+        explorar(Mundo(**mundo, tipo=com_defeito.Filas), chegaram)
