@@ -41,8 +41,8 @@ from atendimento.identificacao import Identificacao
 from atendimento.limites import ISENTOS, Lugares, Ritmo, Senhas
 from atendimento.log import iniciar_log
 from atendimento.maquina import endereco_na_rede, motivo_de_nao_abrir
-from atendimento.opcoes import ler_opcoes
-from atendimento.rastro import Rastro, SocketRastreado, TravaRastreada
+from atendimento.opcoes import NO_TERMINAL, ler_opcoes
+from atendimento.rastro import ConexaoRastreada, Gravacao, Rastro, SocketRastreado, TravaDasFilas
 from atendimento.registro import Registro, motivo
 from protocolo import (
     PORTA_PADRAO,
@@ -263,7 +263,9 @@ class Servidor(socketserver.ThreadingTCPServer):
             raise
         if self.rastro:
             sock = SocketRastreado(sock, self.rastro, self.senha is not None)
-        conexao = Conexao(sock, self.carteiro.cuidar_de)
+            conexao = ConexaoRastreada(sock, self.carteiro.cuidar_de, self.rastro)
+        else:
+            conexao = Conexao(sock, self.carteiro.cuidar_de)
         with self.mudou:
             self.conexoes[sock] = conexao
         return sock, endereco
@@ -337,12 +339,11 @@ def anunciar(host: str, porta: int) -> None:
 
 def abrir(opcoes: argparse.Namespace) -> tuple[Servidor, Registro | None]:
     """O servidor que as opções pedem, na porta mas ainda sem aceitar; `SystemExit`, com o motivo, se não dá."""
-    rastro = Rastro() if opcoes.rastro else None
-    filas = Filas(
-        opcoes.departamentos or (),
-        devolver=opcoes.devolver_a_fila,
-        trava=TravaRastreada(rastro) if rastro else None,
-    )
+    rastro = rastro_pedido(opcoes)
+    trava = TravaDasFilas(rastro) if rastro else None
+    filas = Filas(opcoes.departamentos or (), devolver=opcoes.devolver_a_fila, trava=trava)
+    if trava:
+        trava.filas = filas
     try:
         servidor = Servidor(
             (opcoes.host, opcoes.porta),
@@ -358,14 +359,24 @@ def abrir(opcoes: argparse.Namespace) -> tuple[Servidor, Registro | None]:
         )
     except (OSError, UnicodeError) as erro:
         raise SystemExit(f"Não foi possível iniciar: {motivo_de_nao_abrir(erro, opcoes.host, opcoes.porta)}") from None
-    if not opcoes.registro:
-        return servidor, None
+    # Os arquivos, depois da porta: sem ela, não se cria nem se recomeça nenhum.
+    registro = None
     try:
-        registro = servidor.filas.ouvinte = Registro(opcoes.registro)  # depois da porta: sem ela, não se cria arquivo
+        if opcoes.registro:
+            registro = servidor.filas.ouvinte = Registro(opcoes.registro)
+        if rastro:
+            rastro.iniciar()
     except OSError as erro:
         servidor.server_close()
-        raise SystemExit(f"Não foi possível gravar em {opcoes.registro}: {motivo(erro)}.") from None
+        raise SystemExit(f"Não foi possível gravar em {erro.filename}: {motivo(erro)}.") from None
     return servidor, registro
+
+
+def rastro_pedido(opcoes: argparse.Namespace) -> Rastro | None:
+    """O rastro que as opções pedem, se pedem um."""
+    if opcoes.rastro in (None, NO_TERMINAL):
+        return Rastro(opcoes.rastro_bytes) if opcoes.rastro or opcoes.rastro_bytes else None
+    return Gravacao(opcoes.rastro, opcoes.rastro_bytes)
 
 
 def preparar_o_processo(max_conexoes: int) -> None:
@@ -422,9 +433,13 @@ def main() -> int:
         log.info("Departamentos: %s.", ", ".join(opcoes.departamentos))
     if registro:
         log.info("As conversas são gravadas em %s.", opcoes.registro)
+    if opcoes.rastro not in (None, NO_TERMINAL):
+        log.info("O rastro é gravado em %s. Depois: python docs/filme.py %s", opcoes.rastro, opcoes.rastro)
     esperar_o_sinal(sinais, registro)
     log.info("Encerrando.")
     servidor.encerrar()
+    if servidor.rastro:
+        servidor.rastro.encerrar()
     if registro:
         registro.encerrar()
     for frase in servidor.filas.turno.resumo():

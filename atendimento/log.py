@@ -23,6 +23,9 @@ CORES_DO_LOG = {
 class LogSemEspera(logging.handlers.QueueHandler):
     """Passa as linhas à thread que escreve; com a saída parada, descarta em vez de esperar."""
 
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        return record  # o texto, quem o faz é a thread que escreve: quem conta um fato pode ter a vez de alguém
+
     def enqueue(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(queue.Full):
             self.queue.put_nowait(record)

@@ -32,11 +32,18 @@ class Analisador(argparse.ArgumentParser):
         ajuda: str,
         tipo: Callable[[str], object] = str,
         mostrar_padrao: bool = True,
+        sem_valor: object = None,
     ) -> None:
-        """Acrescenta uma opção com valor; o padrão, se houver, aparece na ajuda."""
+        """Acrescenta uma opção com valor; o padrão, se houver, aparece na ajuda.
+
+        Com `sem_valor` o valor é opcional: é o que vale a opção dita sozinha.
+        """
         if padrao is not None and mostrar_padrao:
             ajuda += f" (padrão: {padrao:g})" if isinstance(padrao, float) else f" (padrão: {padrao})"
-        self._grupo.add_argument(nome, default=padrao, type=tipo, help=ajuda, metavar="VALOR")
+        quantos = None if sem_valor is None else "?"
+        self._grupo.add_argument(
+            nome, default=padrao, type=tipo, help=ajuda, metavar="VALOR", nargs=quantos, const=sem_valor
+        )
 
     def chave(self, nome: str, ajuda: str) -> None:
         """Acrescenta uma opção sem valor: presente ou ausente."""
@@ -101,6 +108,10 @@ caminho_escrito = escrito("diga o nome do arquivo")
 senha_valida = escrito("a senha precisa ter ao menos um caractere que se possa digitar")
 
 
+NO_TERMINAL = True
+"""O que vale `--rastro`, dita sem um arquivo."""
+
+
 def ler_opcoes() -> argparse.Namespace:
     """As opções de `servidor.py`."""
     analisador = Analisador("Servidor da fila de atendimento: une clientes e atendentes para conversar.")
@@ -125,7 +136,9 @@ def ler_opcoes() -> argparse.Namespace:
     analisador.opcao("--departamentos", None, ajuda, tipo=valido(validar_departamentos))
     analisador.chave("--devolver-a-fila", "o cliente de um atendente que cai volta para o início da fila")
     analisador.opcao("--registro", None, "arquivo CSV em que se gravam as conversas", tipo=caminho_escrito)
-    analisador.chave("--rastro", "mostra o que cada thread recebe e envia, com os bytes como são")
+    ajuda = "mostra o que cada thread recebe, envia e espera; num arquivo, grava o filme (ver docs/filme.py)"
+    analisador.opcao("--rastro", None, ajuda, tipo=caminho_escrito, sem_valor=NO_TERMINAL)
+    analisador.chave("--rastro-bytes", "mostra as linhas do rastro como vão no fio")
     analisador.chave("--varios-nucleos", "deixa as threads se espalharem pelos núcleos (ver docs/desempenho.md)")
     opcoes = analisador.parse_args()
     if opcoes.senha_atendentes is None and "FILA_SENHA" in os.environ:
