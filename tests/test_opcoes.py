@@ -23,7 +23,7 @@ import servidor as modulo
 from atendimento import log as modulo_do_log
 from atendimento import terminal
 from atendimento.opcoes import ler_opcoes_da_conversa
-from atendimento.rastro import Rastro, TravaRastreada
+from atendimento.rastro import Gravacao, Rastro, TravaDasFilas
 
 RAIZ = Path(__file__).parent.parent
 
@@ -73,7 +73,8 @@ ESCOLHE_NUCLEO = hasattr(os, "sched_setaffinity") and getattr(sys, "_is_gil_enab
         "departamentos": ("--departamentos 'A , b'", lambda aberto: aberto.filas.departamentos, (), ("A", "b")),
         "devolver-a-fila": ("--devolver-a-fila", lambda aberto: aberto.filas.devolver, False, True),
         "rastro": ("--rastro", lambda aberto: type(aberto.rastro), type(None), Rastro),
-        "trava": ("--rastro", lambda aberto: type(aberto.filas.trava), type(threading.Lock()), TravaRastreada),
+        "rastro-bytes": ("--rastro-bytes", lambda aberto: aberto.rastro and aberto.rastro.em_bytes, None, True),
+        "trava": ("--rastro", lambda aberto: type(aberto.filas.trava), type(threading.Lock()), TravaDasFilas),
         "varios-nucleos": ("--varios-nucleos", lambda aberto: bool(aberto.nucleos._todos), ESCOLHE_NUCLEO, False),
     },
 )
@@ -306,7 +307,7 @@ def test_python_velho_demais(programa):
 DA_CONVERSA = "--host= --porta= --nome= --departamento= --json --sem-som", ["127.0.0.1", "12345"]
 DO_SERVIDOR = (
     "--host= --porta= --max-conexoes= --max-por-endereco= --ritmo= --prazo-identificacao= --prazo-envio= "
-    "--senha-atendentes= --departamentos= --devolver-a-fila --registro= --rastro --varios-nucleos",
+    "--senha-atendentes= --departamentos= --devolver-a-fila --registro= --rastro[ --rastro-bytes --varios-nucleos",
     ["0.0.0.0", "12345", "1000", "um décimo de --max-conexoes, ao menos 10", "200", "60", "10"],
 )
 
@@ -327,8 +328,8 @@ def test_ajuda(digita, capsys, monkeypatch, main, opcoes, padroes):
         main()
     ajuda, erros = capsys.readouterr()
     assert (fim.value.code, erros) == (0, "") and ajuda.startswith("uso: programa.py [opções]\n")
-    explicadas = re.findall(r"^  (--[\w-]+(?: VALOR)?)\s+\w+ \w+", ajuda, re.MULTILINE)
-    assert explicadas == opcoes.replace("=", " VALOR").replace(" --", "\n--").split("\n")
+    explicadas = re.findall(r"^  (--[\w-]+(?: \[?VALOR\]?)?)\s+\w+ \w+", ajuda, re.MULTILINE)
+    assert explicadas == opcoes.replace("=", " VALOR").replace("[", " [VALOR]").replace(" --", "\n--").split("\n")
     assert re.findall(r"\(padrão: (.*?)\)", " ".join(ajuda.split())) == padroes
     assert re.search(r"^(Servidor|Cliente|Atendente) da fila de atendimento: \w+", ajuda, re.MULTILINE)
     assert re.search(r"^opções:\n  -h, --ajuda, --help +mostra esta ajuda\n", ajuda, re.MULTILINE)

@@ -573,7 +573,7 @@ def test_o_processo_do_servidor(cena: Cena) -> None:
     todos = len(os.sched_getaffinity(0))
     assert nucleos == [{1 if Nucleos(um_so=True)._todos else todos}, {todos}]
     cena.conecta("ATENDENTE", "Ana", ate="CONECTADO:Yuri 0\n").envia("FIM:")
-    servidor.espera_na_tela(r"b'CONECTADO:Yuri 1\n'")
+    servidor.espera_na_tela(r"'CONECTADO:Yuri 1\n'")
 
 
 HOSTIS = [b"[" * 4090, b'{"a":' * 818, b'[{"a":' * 680, b"9" * 4090, b"1e" + b"9" * 4000, b'"' * 4090]

@@ -1,19 +1,26 @@
-"""O rastro: o que aparece na tela do professor, e que nada mude por estar sendo observado."""
+"""O rastro: o que aparece na tela do professor e no filme da aula, e que nada mude por estar sendo observado."""
 
+import json
 import logging
 import re
 import socket
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from participante import FECHOU, PRAZO
 from test_protocolo import casos
 
 from atendimento import rastro as modulo
-from atendimento.rastro import COLUNA, Rastro, Sigilo, SocketRastreado, TravaRastreada
+from atendimento.filas import Filas
+from atendimento.rastro import Acontecimento, Gravacao, Que, Rastro, Sigilo, SocketRastreado, TravaDasFilas
 
-HORA = r"\d\d:\d\d:\d\d\.\d\d\d"
+sys.path.insert(0, str(Path(__file__).parent.parent / "docs"))
+
+import filme  # noqa: E402
+
+HORA = r"\d\d:\d\d\.\d\d\d "
 
 
 class Contado(logging.Handler):
@@ -52,29 +59,50 @@ def par_de_sockets():
         yield um, outro
 
 
-def test_uma_conversa(abrir_servidor, contado):
-    """Cada linha que entra e que sai, com a thread que a tratou, de quem é e os bytes como são."""
-    servidor = abrir_servidor(rastro=Rastro())
+class NosDois(Gravacao):
+    """Conta ao arquivo e ao terminal."""
+
+    def contar(self, acontecimento) -> None:
+        super().contar(acontecimento)
+        Rastro.contar(self, acontecimento)
+
+
+def test_uma_conversa_e_o_seu_filme(abrir_servidor, contado, tmp_path, monkeypatch, capsys):
+    """Cada linha que entra e que sai, como se lê, com a thread que a tratou; e no filme, também as filas."""
+    gravacao = NosDois(str(tmp_path / "aula.jsonl"))
+    gravacao.iniciar()
+    servidor, trava = abrir_servidor(rastro=gravacao), TravaDasFilas(gravacao)
+    servidor.filas.trava, trava.filas = trava, servidor.filas
+    monkeypatch.setattr("vigias.TravaVigiada.minha", True)
     ana = servidor.atendente("Ana", "FILA:OK")
     yuri = servidor.cliente("Yuri", "CONECTADO:Ana")
     ana.espera("CONECTADO:Yuri")
-    yuri.envia("Olá!")
-    ana.espera("[Yuri]: Olá!")
+    yuri.envia("Olá, </script>")
+    ana.espera("[Yuri]: Olá, </script>")
     yuri.para_de_escrever()
     yuri.espera(FECHOU)
     linhas = contado.ate("(fim do fluxo)")
     esperadas = [
-        r"conexao-2 <- b'CLIENTE\n'",
-        r"conexao-2 -> conexao-2 b'NOME:\n'",
-        r"conexao-2 <- b'Yuri\n'",
-        r"conexao-2 Yuri -> conexao-2 Yuri b'CONECTADO:Ana\n'",
-        r"conexao-2 Yuri -> conexao-1 Ana b'CONECTADO:Yuri\n'",
-        r"conexao-2 Yuri <- b'Ol\xc3\xa1!\n'",
-        r"conexao-2 Yuri -> conexao-1 Ana b'[Yuri]: Ol\xc3\xa1!\n'",
-        r"conexao-2 Yuri <- (o outro fechou)",
-        r"conexao-2 Yuri -> conexao-2 Yuri (fim do fluxo)",
+        r"nº 2 <- 'CLIENTE\n'",
+        r"nº 2 -> nº 2 'NOME:\n'",
+        r"nº 2 <- 'Yuri\n'",
+        r"Yuri -> Yuri 'CONECTADO:Ana\n'",
+        r"Yuri -> Ana 'CONECTADO:Yuri\n'",
+        r"Yuri <- 'Olá, </script>\n'",
+        r"Yuri -> Ana '[Yuri]: Olá, </script>\n'",
+        r"Yuri <- (o outro fechou)",
+        r"Yuri -> Yuri (fim do fluxo)",
     ]
     assert [linha for linha in linhas if linha in esperadas] == esperadas
+    servidor.termina()
+    gravacao.encerrar()
+    monkeypatch.setattr(sys, "argv", ["filme.py", str(tmp_path / "aula.jsonl")])
+    assert filme.main() == 0 and "aula.html: " in capsys.readouterr().out
+    pagina = (tmp_path / "aula.html").read_text(encoding="utf-8")
+    assert pagina.count("</script>") == 1
+    passos = json.loads(re.search(r"const FILME = (.*);\n", pagina)[1])["acontecimentos"]
+    assert {passo["que"] for passo in passos} >= {"recebeu", "guardou", "enviou", "fim", "tomou", "soltou", "filas"}
+    assert ["Yuri", "Ana"] in [par for passo in passos for par in passo.get("pares", [])]
 
 
 CHEGAM = {
@@ -105,18 +133,18 @@ def test_a_senha_na_tela(abrir_servidor, contado):
     ana.envia("ATENDENTE", "xadrez", "Ana")
     ana.espera("SENHA:", "NOME:", "FILA:OK")
     linhas = contado.ate("FILA:OK")
-    assert r"b'••••\n'" in linhas and "xadrez" not in "".join(linhas)
+    assert r"nº 1 <- '••••\n'" in linhas and "xadrez" not in "".join(linhas)
 
 
 @casos(
     "dados, mostrado",
     {
-        "uma": (b"um\n", [r"b'um\n'"]),
-        "tres": (b"um\ndois\ntres\n", [r"b'um\n'", r"b'dois\n'", r"b'tres\n'", "(3 linhas de uma vez)"]),
-        "meia": (b"met", [r"b'met'", "(meia linha)"]),
-        "uma-e-meia": (b"um\nmet", [r"b'um\n'", r"b'met'", "(2 linhas de uma vez; a última, pela metade)"]),
-        "vazias": (b"\n\n", [r"b'\n'", r"b'\n'", "(2 linhas de uma vez)"]),
-        "bytes-estranhos": (b"\xff\x00\r\n", [r"b'\xff\x00\r\n'"]),
+        "uma": (b"um\n", [r"'um\n'"]),
+        "tres": (b"um\ndois\ntres\n", [r"'um\n'", r"'dois\n'", r"'tres\n'", "(3 linhas de uma vez)"]),
+        "meia": (b"met", ["'met'", "(meia linha)"]),
+        "uma-e-meia": (b"um\nmet", [r"'um\n'", "'met'", "(2 linhas; a última, meia)"]),
+        "meio-acento": ("é".encode()[:1], [r"b'\xc3'", "(meia linha)"]),
+        "controles": (b"\x1b[2J\r\n", [r"'\x1b[2J\r\n'"]),
     },
 )
 def test_o_que_um_recv_trouxe(par_de_sockets, contado, dados, mostrado):
@@ -125,9 +153,9 @@ def test_o_que_um_recv_trouxe(par_de_sockets, contado, dados, mostrado):
     outro.sendall(dados)
     assert SocketRastreado(um, Rastro()).recv(4096) == dados
     primeira, *demais = contado.linhas
-    comeco = primeira.index("b'")
-    assert [primeira[comeco:], *(linha.strip() for linha in demais)] == mostrado
-    assert all(linha.index(linha.strip()) == comeco + len("00:00:00.000") for linha in demais)
+    assert [primeira.removeprefix("princip… <-          "), *map(str.strip, demais)] == mostrado
+    assert all(linha.index(linha.strip()) == len("00:00.000 princip… <-          ") for linha in demais)
+    assert Rastro(em_bytes=True).linhas(dados)[0] == [repr(linha) for linha in dados.splitlines(keepends=True)]
 
 
 def test_de_quem_e_um_socket(par_de_sockets, contado):
@@ -147,46 +175,36 @@ def test_de_quem_e_um_socket(par_de_sockets, contado):
     while outro.recv(2**20):
         pass
     assert contado.ate("fim do fluxo") == [
-        f"MainThread -> recém-chegado b'{'x' * quantos}'",
+        f"princip… -> recém-c… '{'x' * quantos}'",
         "(meia linha)",
-        r"conexao-1 Ana <- b'a\n'",
-        r"MainThread <- conexao-1 Ana b'b\n'",
-        "MainThread -> conexao-1 Ana (fim do fluxo)",
+        r"Ana <- 'a\n'",
+        r"princip… <- Ana 'b\n'",
+        "princip… -> Ana (fim do fluxo)",
     ]
 
 
-def test_a_espera_pela_trava(contado):
-    """Quem teve de esperar diz quanto, e por quem; quem não teve não diz nada."""
-    trava, quer = TravaRastreada(Rastro()), threading.Event()
-    de_dentro = trava._trava
-
-    class Avisa:
-        """A trava de dentro, que avisa quando alguém vai esperar por ela."""
-
-        release, locked = de_dentro.release, de_dentro.locked
-
-        def acquire(self, blocking=True):
-            if blocking:
-                quer.set()
-            return de_dentro.acquire(blocking)
-
-    def usar() -> None:
+def test_a_espera_pela_trava(contado, tmp_path):
+    """Quem teve de esperar diz quanto, e por quem; quem não teve não diz nada. O filme conta cada passo."""
+    gravacao = Gravacao(str(tmp_path / "aula.jsonl"))
+    gravacao.iniciar()
+    for rastro in Rastro(), gravacao:
+        trava, quer, contar = TravaDasFilas(rastro), threading.Event(), rastro.contar
+        trava.filas = Filas()
+        rastro.contar = lambda visto, contar=contar, quer=quer: (contar(visto), visto.que is Que.QUER and quer.set())
+        outra = threading.Thread(target=lambda trava=trava: trava.__enter__() or trava.release(), name="conexao-2 Yuri")
         with trava:
             assert trava.locked()
-
-    trava._trava = Avisa()
-    outra = threading.Thread(target=usar, name="conexao-2 Yuri")
-    trava.acquire()
-    outra.start()
-    assert quer.wait(PRAZO)
-    trava.release()
-    outra.join(PRAZO)
-    usar()
-    assert not trava.locked()
+            outra.start()
+            assert quer.wait(PRAZO)
+        outra.join(PRAZO)
+        assert not trava.locked()
     (linha,) = contado.ate("esperou")
-    assert re.fullmatch(r"conexao-2 Yuri \.\. esperou \d{1,5},\d ms pela trava, que estava com MainThread", linha)
-    Rastro().esperou(0.01234, "conexao-1 Ana")
-    contado.ate("esperou 12,3 ms pela trava, que estava com conexao-1 Ana")
+    assert re.fullmatch(r"Yuri \.\. trava esperou \d{1,5},\d ms por princip…", linha)
+    gravacao.encerrar()
+    passos, faltam = filme.ler((tmp_path / "aula.jsonl").read_text(encoding="utf-8"))
+    vistos = " ".join(f"{passo['quem'][0]}:{passo['que']}" for passo in passos)
+    assert vistos == "M:tomou c:quer M:filas M:soltou c:tomou c:soltou c:esperou" and not faltam
+    assert passos[-1]["por"] == "MainThread" and passos[-1]["segundos"] > 0
 
 
 def test_cores_por_participante(contado, monkeypatch):
@@ -195,24 +213,55 @@ def test_cores_por_participante(contado, monkeypatch):
     rastro, comprido = Rastro(), f"conexao-6 {'x' * 40}"
     rastro._cores = True
     for outro in (*(f"conexao-{numero}" for numero in range(1, 7)), comprido, "carteiro"):
-        rastro.contar("->", outro, b"oi\n")
-    monkeypatch.setattr(threading.current_thread(), "name", "conexao-6")
-    rastro.contar("<-", "", b"oi\n")
+        rastro.contar(Acontecimento(Que.ENVIOU, outro, b"oi\n"))
+    rastro.contar(Acontecimento(Que.RECEBEU, dados=b"oi\n", quem="conexao-6"))
     *cores, do_comprido, do_carteiro, da_propria = [re.findall(r"\x1b\[3\dm", linha) for linha in contado.linhas]
     assert len({cor for cor, _ in cores}) == 6 and all(do_nome == da_linha for do_nome, da_linha in cores)
     assert do_comprido == da_propria == cores[-1] and do_carteiro == []
     lisas = [re.sub(r"\x1b\[\d*m", "", linha) for linha in contado.linhas]
-    assert {linha.index("b'oi") for linha in lisas} == {2 + COLUNA + 4 + COLUNA}
-    assert f"->  {comprido[: COLUNA - 1]} b'oi" in lisas[6]
+    assert {linha.index("'oi") for linha in lisas} == {len("princip… -> xxxxxxx… ")}
 
 
 def test_na_largura_da_tela(monkeypatch, contado):
-    """Num terminal, a linha que não cabe é cortada, e diz quantos bytes tinha."""
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    monkeypatch.setenv("COLUMNS", "100")
+    """Num terminal de 60 colunas, nenhuma linha passa da borda: a que não cabe é cortada."""
+    monkeypatch.setattr(modulo, "e_terminal", lambda saida: True)
+    monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.setattr(modulo, "usar_cores", lambda saida: False)
-    Rastro().contar("->", "conexao-1 Ana", b"x" * 500 + b"\n")
-    assert contado.linhas[0].endswith("… 501 bytes") and len(contado.linhas[0]) + len("00:00:00.000") == 100
-    assert [modulo._cortada(b"xyz", cabem) for cabem in (6, 5, -1)] == ["b'xyz'", "… 3 bytes", "… 3 bytes"]
-    monkeypatch.setattr(modulo.time, "time", lambda: 7.25)
-    assert modulo._hora().endswith(":07.250")
+    rastro, elisangela = Rastro(), "conexao-12 Elisângela Nóbrega"
+    rastro.contar(Acontecimento(Que.ENVIOU, elisangela, b"x" * 50_000 + b"\n", quem=elisangela))
+    rastro.contar(Acontecimento(Que.ESPEROU, elisangela, segundos=0.01234, por=elisangela, quem=elisangela))
+    rastro.contar(Acontecimento(Que.RECEBEU, dados="Olá 😀 , tudo bem com você aí?\n".encode(), quem="conexao-1"))
+    rastro.contar(Acontecimento(Que.RECEBEU, dados=b"x\n" * 999 + b"x", quem="conexao-1"))
+    assert [len("00:00.000 " + linha) for linha in contado.linhas[:3]] == [60, 59, 59]  # a última tem um emoji
+    assert contado.linhas[1] == "Elisâng… .. vez Elis esperou 12,3 ms por Elisâng…"
+    assert "(1000 linhas; a última, meia)" in contado.linhas[-1] and len(contado.linhas[-1]) == 60
+
+
+@casos("texto", {"vazio": "", "outra-coisa": "momento,conversa\n", "outro-json": "[1]\n", "so-meia-linha": '{"n":1'})
+def test_o_que_nao_e_um_rastro(texto, tmp_path, monkeypatch, capsys):
+    """Diz-se que não é, sem traceback e com código 1."""
+    (tmp_path / "x").write_text(texto, encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["filme.py", str(tmp_path / "x")])
+    assert filme.main() == 1 and " não é um rastro: " in capsys.readouterr().err
+
+
+def test_o_disco_que_nao_acompanha(monkeypatch):
+    """Ninguém espera pelo arquivo: o que não cabe se perde, e o filme diz quanto."""
+    monkeypatch.setattr(Gravacao, "MAXIMO_NA_ESPERA", 2)
+    gravacao = Gravacao("aula.jsonl")  # sem `iniciar`: um disco que não anda
+    for _ in range(3):
+        gravacao.contar(Acontecimento(Que.TOMOU))
+    assert [gravacao._espera.get()[0] for _ in range(2)] == [1, 2]
+    passos = [json.dumps({"n": n, "quando": 1, "quem": "a", "que": "tomou"}) for n in (2, 5)]
+    assert filme.ler("\n".join([*passos, "{pela meta"]))[1] == 3
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="só o Linux tem um disco sempre cheio")
+def test_o_disco_cheio(caplog):
+    """O erro é dito uma vez, e a espera continua a esvaziar."""
+    gravacao = Gravacao("/dev/full")
+    gravacao.iniciar()
+    for _ in range(1000):
+        gravacao.contar(Acontecimento(Que.TOMOU))
+    gravacao.encerrar(PRAZO)
+    assert [linha.getMessage() for linha in caplog.records] == ["O rastro em /dev/full parou: disco cheio."]
