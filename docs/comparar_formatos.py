@@ -7,7 +7,6 @@ Nada aqui foi escrito à mão: o diálogo é encenado nas filas de verdade, sem 
 pelo formato dele; o que ele lê é o que as filas lhe contaram.
 """
 
-import argparse
 import platform
 import sys
 import timeit
@@ -18,6 +17,7 @@ from statistics import median
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from atendimento.filas import Filas, Participante  # noqa: E402
+from atendimento.terminal import Analisador  # noqa: E402
 from protocolo import (  # noqa: E402
     Comando,
     Entrada,
@@ -157,8 +157,8 @@ def _numero(valor: float, casas: int) -> str:
 
 
 def main() -> None:
-    analisador = argparse.ArgumentParser(description="O mesmo diálogo em texto e em JSON, byte a byte.")
-    analisador.add_argument("--tempo", action="store_true", help="mede também o tempo (cerca de 10 s)")
+    analisador = Analisador("O mesmo diálogo em texto e em JSON, byte a byte.")
+    analisador.chave("--tempo", "mede também o tempo (cerca de 10 s)")
     opcoes = analisador.parse_args()
     print(comparar())
     if opcoes.tempo:

@@ -30,6 +30,7 @@ RAIZ = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(RAIZ))
 
 from atendimento.maquina import permitir_descritores  # noqa: E402
+from atendimento.terminal import Analisador, inteiro, segundos  # noqa: E402
 
 TAMANHO = 64
 """Bytes de uma linha de texto no fio, com o prefixo e o `\\n`: entra e sai do servidor igual. A de JSON diz o mesmo."""
@@ -343,18 +344,17 @@ def svg(titulo: str, casas: int, valores: dict[str, float]) -> str:
 
 
 def main() -> None:
-    analisador = argparse.ArgumentParser(description="Mede o desempenho do servidor.")
-    analisador.add_argument("--rodadas", type=int, default=3, help="de que se tira a mediana (padrão: 3)")
-    analisador.add_argument("--segundos", type=float, default=0.6, help="de cada conversa (padrão: 0.6)")
-    analisador.add_argument("--esperando", type=int, default=1000, help="na fila, de 10 a 5000 (padrão: 1000)")
-    analisador.add_argument("--svg", type=Path, metavar="PASTA", help="onde gravar os gráficos")
+    analisador = Analisador("Mede o servidor, e o compara com um relay mínimo.")
+    analisador.opcao("--rodadas", 3, "de que se tira a mediana", inteiro(1, 1000))
+    analisador.opcao("--segundos", 0.6, "de cada conversa", segundos)
+    analisador.opcao("--esperando", 1000, "na fila", inteiro(10, 5000))
+    analisador.opcao("--svg", None, "pasta em que se gravam os gráficos", Path)
     analisador.add_argument("--relay", action="store_true", help=argparse.SUPPRESS)
     opcoes = analisador.parse_args()
     if opcoes.relay:
         with ServidorMinimo(("127.0.0.1", 0), RelayMinimo) as relay:
             print(f"porta {relay.server_address[1]}", flush=True)
             relay.serve_forever()
-    opcoes.esperando = min(max(opcoes.esperando, 10), 5000)
     permitir_descritores(2 * opcoes.esperando + 256)
 
     pasta = tempfile.TemporaryDirectory()

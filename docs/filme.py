@@ -64,7 +64,8 @@ def main() -> int:
         print(f"{origem} não é um rastro: {erro}. Grave um com: python servidor.py --rastro {origem}", file=sys.stderr)
         return 1
     except OSError as erro:
-        print(f"Não foi possível abrir {erro.filename}: {erro.strerror}.", file=sys.stderr)
+        nao_ha = isinstance(erro, FileNotFoundError)
+        print(f"Não foi possível abrir {erro.filename}: {'não existe' if nao_ha else erro.strerror}.", file=sys.stderr)
         return 1
     print(f"{destino}: {len(acontecimentos)} acontecimentos. Abra-o num navegador.")
     if faltam:

@@ -375,4 +375,6 @@ def encenar() -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        sys.exit(__doc__)
     encenar()

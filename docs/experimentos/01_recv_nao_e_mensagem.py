@@ -2,7 +2,7 @@
 
 import socket
 
-from experimento import certo, conferir, errado, porque, titulo, ver
+from experimento import certo, conferir, conserto, errado, porque, titulo, ver
 
 from protocolo import SeparadorDeLinhas
 
@@ -39,7 +39,7 @@ except UnicodeDecodeError as erro:
 porque("""TCP entrega um fluxo de bytes, na ordem e sem faltar nenhum. Onde acaba cada mensagem, não
 diz: os cortes são os que a rede fez. Quem quer mensagens tem de marcar onde elas acabam.""")
 
-titulo("3. O conserto: uma linha por mensagem")
+conserto("uma linha por mensagem")
 separador = SeparadorDeLinhas()
 fluxo = "Olá!\nTudo bem?\nNão chegou\n".encode()
 linhas = []

@@ -2,7 +2,7 @@
 
 import threading
 
-from experimento import certo, conferir, errado, juntas, porque, titulo, ver
+from experimento import certo, conferir, conserto, errado, juntas, porque, titulo, ver
 
 from atendimento.filas import Fase, Filas, Participante
 from protocolo import Tipo
@@ -29,7 +29,7 @@ porque("""Perguntar e tomar são dois passos, e entre eles cabe outra thread. Na
 uma vez em muitas; o programa passa em todos os testes e falha na apresentação. Aqui, uma barreira
 faz a troca cair ali sempre.""")
 
-titulo("O conserto: os dois passos numa seção crítica")
+conserto("os dois passos numa seção crítica")
 VEZES = 500
 
 

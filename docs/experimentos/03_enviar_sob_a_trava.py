@@ -5,7 +5,7 @@ import select
 import socket
 import threading
 
-from experimento import PRAZO, certo, comecar, conferir, errado, porque, titulo, ver
+from experimento import PRAZO, certo, comecar, conferir, conserto, errado, porque, titulo, ver
 
 from atendimento.filas import Filas
 from participante import Anfitriao
@@ -36,7 +36,7 @@ para_o_mudo.close()
 porque("""sendall para quando o buffer do outro enche: é a contrapressão do TCP, e é boa. O erro é parar
 com a trava na mão: o problema de um passa a ser o de todos.""")
 
-titulo("O conserto: com a trava na mão, nunca se espera por um participante")
+conserto("com a trava na mão, nunca se espera por um participante")
 servidor = Servidor(("127.0.0.1", 0), Filas(), prazo_envio=30.0, ritmo=0)
 servidor.servir()
 sala = Anfitriao(servidor.server_address)

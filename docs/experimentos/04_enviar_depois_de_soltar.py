@@ -3,7 +3,7 @@
 import socket
 import threading
 
-from experimento import PRAZO, certo, conferir, errado, juntas, porque, titulo, ver
+from experimento import PRAZO, certo, conferir, conserto, errado, juntas, porque, titulo, ver
 
 from atendimento.conexao import Conexao
 from atendimento.filas import Filas
@@ -41,7 +41,7 @@ errado("uma mensagem antes de a conversa começar")
 porque("""A trava ordena as decisões, e não os envios: quem soltou primeiro pode enviar por último. E
 voltar a enviar com a trava na mão é o experimento 3.""")
 
-titulo("O conserto: de mãos dadas")
+conserto("de mãos dadas")
 soltou, teve_de_esperar = threading.Event(), threading.Event()
 
 

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 
-from experimento import PRAZO, certo, comecar, conferir, errado, porque, titulo, ver
+from experimento import PRAZO, certo, comecar, conferir, conserto, errado, porque, titulo, ver
 
 ESPERA = 1.0  # segundos
 
@@ -47,7 +47,7 @@ porque("""No Linux, close() devolve ao sistema o número do descritor, mas a cha
 segura o socket e continua esperando. Pior: o número pode ser dado a outra conexão, e quem ainda o
 usa fala com ela. No macOS e no Windows close() pode acordá-la, com um erro.""")
 
-titulo("O conserto: shutdown() encerra a conexão, e a dona da thread fecha o socket")
+conserto("shutdown() encerra a conexão, e a dona da thread fecha o socket")
 nosso, do_outro = socket.socketpair()
 thread = parada_num_recv(nosso, do_outro)
 comeco = time.perf_counter()

@@ -5,7 +5,7 @@ import select
 import socket
 import time
 
-from experimento import certo, conferir, errado, porque, titulo, ver
+from experimento import certo, conferir, conserto, errado, porque, titulo, ver
 
 from servidor import Servidor
 
@@ -43,7 +43,7 @@ errado(f"{TURMA - com_cinco} ficaram de fora, ou esperam que o sistema deles ten
 porque("""O kernel completa a conexão e a põe numa fila até o accept. Cheia a fila, o pedido que chega é
 descartado sem aviso, e quem pediu só tenta de novo daí a um segundo, depois dois, depois quatro.""")
 
-titulo("O conserto: uma fila do tamanho da turma")
+conserto("uma fila do tamanho da turma")
 lugares = Servidor.request_queue_size
 com_muitos = conectaram(lugares)
 ver(f"listen({lugares}), como no projeto", f"{com_muitos} de {TURMA} conectaram")

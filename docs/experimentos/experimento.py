@@ -23,6 +23,16 @@ def titulo(texto: str) -> None:
     print(f"\n{colorir(texto, 'ciano', CORES)}\n{colorir('=' * len(texto), 'ciano', CORES)}")
 
 
+def conserto(texto: str) -> None:
+    """Começa a parte do conserto. Num terminal, só depois de um Enter: é a hora de a turma o propor."""
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        try:
+            input("\n  (Enter mostra o conserto.) ")
+        except (EOFError, KeyboardInterrupt):
+            sys.exit("")
+    titulo(f"O conserto: {texto}")
+
+
 def ver(rotulo: str, valor: object) -> None:
     """Algo que se observou."""
     print(f"  {rotulo:<34} {valor}")

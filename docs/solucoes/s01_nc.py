@@ -30,4 +30,11 @@ def main(host: str, porta: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    try:
+        alvo = sys.argv[1], int(sys.argv[2])
+    except (IndexError, ValueError):
+        sys.exit(__doc__)
+    try:
+        main(*alvo)
+    except OSError:
+        sys.exit(f"Não há quem responda em {alvo[0]}, porta {alvo[1]}; ou a conexão caiu.")

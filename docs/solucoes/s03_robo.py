@@ -53,5 +53,9 @@ def atender(sock: socket.socket) -> None:
 
 
 if __name__ == "__main__":
-    with socket.create_connection((sys.argv[1], int(sys.argv[2]))) as conexao:
+    try:
+        endereco = sys.argv[1], int(sys.argv[2])
+    except (IndexError, ValueError):
+        sys.exit(__doc__)
+    with socket.create_connection(endereco) as conexao:
         atender(conexao)

@@ -54,6 +54,9 @@ class Intermedio(socketserver.BaseRequestHandler):
 
 
 if __name__ == "__main__":
-    minha, dele = map(int, sys.argv[1:3])
+    try:
+        minha, dele = map(int, sys.argv[1:])
+    except ValueError:  # não são dois, ou não são números
+        sys.exit(__doc__)
     with Proxy(minha, ("127.0.0.1", dele), lambda sentido, dados: print(sentido, dados)) as proxy:
         proxy.serve_forever()

@@ -56,8 +56,13 @@ def medias(conversas: Iterable[Conversa]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    with open(sys.argv[1], encoding="utf-8", newline="") as arquivo:
-        todas = ler(arquivo)
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    try:
+        with open(sys.argv[1], encoding="utf-8", newline="") as arquivo:
+            todas = ler(arquivo)
+    except OSError:
+        sys.exit(f"Não foi possível ler {sys.argv[1]}: o arquivo existe?")
     for conversa in todas.values():
         print(f"{conversa.cliente} com {conversa.atendente}: {len(conversa.falas)} mensagens, {conversa.segundos} s")
     for departamento, media in medias(todas.values()).items():

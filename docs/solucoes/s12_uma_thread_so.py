@@ -180,4 +180,8 @@ class Servidor:
 
 
 if __name__ == "__main__":
-    Servidor(int(sys.argv[1])).servir()
+    try:
+        porta = int(sys.argv[1])
+    except (IndexError, ValueError):
+        sys.exit(__doc__)
+    Servidor(porta).servir()

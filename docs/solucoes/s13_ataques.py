@@ -59,7 +59,10 @@ ATAQUES: list[Callable[[tuple[str, int]], None]] = [linha_sem_fim, mudo, enxurra
 
 
 if __name__ == "__main__":
-    alvo = sys.argv[1], int(sys.argv[2])
+    try:
+        alvo = sys.argv[1], int(sys.argv[2])
+    except (IndexError, ValueError):
+        sys.exit(__doc__)
     for ataque in ATAQUES:
         comeco = time.monotonic()
         ataque(alvo)

@@ -195,7 +195,10 @@ def main() -> int:
     comando += ["--senha-atendentes", "segredo"]
     with subprocess.Popen(comando, cwd=RAIZ, stdout=subprocess.PIPE, text=True) as servidor:
         try:
-            porta = int(re.search(r"porta (\d+)", servidor.stdout.readline())[1])
+            anuncio = re.search(r"porta (\d+)", servidor.stdout.readline())
+            if anuncio is None:
+                return 1  # o servidor já disse por que não subiu
+            porta = int(anuncio[1])
             with Captura(porta) as captura:
                 captura.ate(enredo(porta))
                 destino.write_bytes(anonimo(captura.encerrar()))
@@ -205,4 +208,11 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    if "-h" in sys.argv or "--ajuda" in sys.argv:
+        sys.exit(__doc__)
+    try:
+        sys.exit(main())
+    except FileNotFoundError:
+        sys.exit("Falta o dumpcap, que vem com o Wireshark e com o tshark.")
+    except (OSError, EOFError) as erro:
+        sys.exit(f"Não foi possível capturar: {erro}.")
