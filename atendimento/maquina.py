@@ -12,6 +12,7 @@ import random
 import select
 import signal
 import socket
+import struct
 import sys
 import threading
 import time
@@ -119,15 +120,35 @@ def reservar_porta(sock: socket.socket) -> None:
 
 # --- O endereço -----------------------------------------------------------------------------------
 
+SIOCGIFADDR = 0x8915
+"""O pedido do Linux que dá o endereço de uma interface; está em `netdevice(7)`."""
+
 
 def endereco_na_rede() -> str | None:
     """O endereço pelo qual as outras máquinas veem esta, ou `None` se não há rede."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        try:
+        with contextlib.suppress(OSError):  # um switch de laboratório não tem rota para fora
             sock.connect(("192.0.2.1", 9))  # UDP: só escolhe a rota, nada é enviado
+            return sock.getsockname()[0]
+        enderecos = _das_interfaces(sock)
+    return next((endereco for endereco in enderecos if not endereco.startswith("127.")), None)
+
+
+def _das_interfaces(sock: socket.socket) -> list[str]:
+    """Os endereços desta máquina; fora do Linux, os que o nome dela tem."""
+    if sys.platform != "linux":
+        try:
+            return socket.gethostbyname_ex(socket.gethostname())[2]
         except OSError:
-            return None
-        return sock.getsockname()[0]
+            return []
+    import fcntl
+
+    enderecos = []
+    for _, nome in socket.if_nameindex():
+        with contextlib.suppress(OSError):  # a interface não tem endereço
+            pergunta = struct.pack("256s", nome.encode())
+            enderecos.append(socket.inet_ntoa(fcntl.ioctl(sock, SIOCGIFADDR, pergunta)[20:24]))
+    return enderecos
 
 
 def motivo_de_nao_abrir(erro: OSError | UnicodeError, host: str, porta: int) -> str:

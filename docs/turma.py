@@ -4,6 +4,9 @@
     python docs/turma.py --host 192.168.0.10          (usa o servidor do professor)
     python docs/turma.py --semente 7 --ritmo 5        (a turma de número 7, cinco vezes mais rápido)
 
+Num terminal, Enter congela a turma: ninguém mais digita, chega ou perde a paciência, e as conexões ficam como estão,
+para que se olhem as threads do servidor. Outro Enter a descongela.
+
 Cada personagem é uma thread com o seu socket, e nada mais: não há memória dividida entre eles, e o
 que um sabe do outro veio pela rede. O atendente responde ao que leu; o aluno só volta a falar depois
 de ler a resposta. O que lhes acontece eles contam por uma fila (`queue`) à thread principal, a única
@@ -70,6 +73,7 @@ RESPOSTA_EM = 180.0
 """Segundos que um aluno espera por uma resposta antes de ir embora, no ritmo humano."""
 
 FORA_DO_AR = "Não foi possível conectar ao servidor. Verifique se ele está online."
+CONGELADA = "❚❚ Turma congelada: ninguém faz nada. Enter continua."
 ANUNCIO = re.compile(rb"porta (\d+)\.")
 
 
@@ -90,7 +94,10 @@ class Fato:
 
 @dataclass(slots=True)
 class Aula:
-    """O que os personagens têm em comum. Só mudam `parar` e `contados`, que foram feitos para threads."""
+    """O que os personagens têm em comum. Mudam `parar` e `contados`, que foram feitos para threads, e `congelada`.
+
+    Desta, quem escreve é só a thread principal, e de uma vez.
+    """
 
     endereco: tuple[str, int]
     semente: int
@@ -100,6 +107,18 @@ class Aula:
     atendentes: int  # quantos
     parar: threading.Event = field(default_factory=threading.Event)
     contados: "queue.SimpleQueue[Fato]" = field(default_factory=queue.SimpleQueue)
+    congelada: tuple[float, float | None] = (0.0, None)  # segundos que já esteve, e desde quando está
+
+    def parada(self) -> float:
+        """Segundos, desde o começo, em que o tempo dos personagens não andou."""
+        esteve, desde = self.congelada
+        return esteve if desde is None else esteve + time.monotonic() - desde
+
+    def congelar(self) -> bool:
+        """Congela a aula, ou a descongela; diz se ficou congelada."""
+        desde = time.monotonic() if self.congelada[1] is None else None
+        self.congelada = self.parada(), desde
+        return desde is not None
 
 
 # --- Os personagens: uma thread para cada um ------------------------------------------------------
@@ -165,10 +184,15 @@ class Personagem(threading.Thread):
             if self.aula.parar.is_set():  # quem acabou de conectar não foi acordado por `dispensar`
                 raise Falha("A aula acabou.")
             self.sock.settimeout(prazo)
+            parada = self.aula.parada()
             try:
                 dados = self.sock.recv(4096)
             except TimeoutError:
-                return None
+                congelada = self.aula.parada() - parada  # este tempo não conta
+                if not congelada:
+                    return None
+                prazo = max(congelada, 0.05)
+                continue
             if not dados:
                 raise ConnectionError
             self.lidos.extend(self.formato.ler_servidor(self.separador.alimentar(dados)))
@@ -194,8 +218,13 @@ class Personagem(threading.Thread):
 
     def esperar(self, tempo: float) -> None:
         """Deixa passar `tempo` segundos, no ritmo da aula; o fim dela interrompe este `wait`, e não um `sleep`."""
-        if self.aula.parar.wait(tempo / self.aula.ritmo):
-            raise Falha("A aula acabou.")
+        falta = tempo / self.aula.ritmo
+        while falta > 0:
+            parada = self.aula.parada()
+            if self.aula.parar.wait(falta):
+                raise Falha("A aula acabou.")
+            congelada = self.aula.parada() - parada  # este tempo não conta
+            falta = max(congelada, 0.05) if congelada else 0.0
 
     def contar(self, que: str, com: str = "", texto: str = "") -> None:
         self.aula.contados.put(Fato(self, que, com, texto))
@@ -467,6 +496,16 @@ class Quadro:
         self.no_lugar = usar_cores(sys.stdout)
         self.altura = 0  # linhas da tela que são do quadro
         self.proximo = 0.0  # o instante a partir do qual vale a pena refazê-lo
+        self.congelada = False
+
+    def congelar(self, congelada: bool) -> None:
+        """Alguém apertou Enter, que na tela é também uma quebra de linha."""
+        self.congelada = congelada
+        if self.no_lugar:
+            self.altura += 1
+            self.refazer(ja=True)
+        else:
+            print(CONGELADA if congelada else "A turma continua.", flush=True)
 
     def mostrar(self, fato: Fato) -> None:
         """Um fato, se não há onde refazer o quadro."""
@@ -491,7 +530,7 @@ class Quadro:
         """Os textos e as cores."""
         contas = self.contas
         a_caminho = len(contas.alunos) - contas.quantos["chegou"]
-        yield "", None
+        yield f"  {CONGELADA}" if self.congelada else "", "magenta"
         yield (
             f"  {relogio(agora - contas.comeco):>5}    a caminho {a_caminho:<4} na fila {len(contas.chegada):<4} "
             f"atendidos {contas.quantos['atendido']:<4} desistências {contas.quantos['desistiu']}"
@@ -555,12 +594,23 @@ def servidor_proprio(departamentos: Sequence[str] | None, senha: str | None) -> 
                 processo.kill()
 
 
+def ler_enters(enters: "queue.SimpleQueue[bytes]") -> None:
+    """A thread do teclado. Não usa `sys.stdin`: o fim do programa esperaria por quem o está lendo."""
+    with contextlib.suppress(OSError):
+        while digitado := os.read(0, 1024):
+            for _ in range(digitado.count(b"\n")):
+                enters.put(digitado)
+
+
 def dar_aula(aula: Aula, alunos: Sequence[Aluno], atendentes: Sequence[Atendente]) -> int:
     """Põe a turma para andar e a acompanha até o fim; devolve o código de saída do programa."""
     turma = [*atendentes, *alunos]
     contas = Contas(alunos, atendentes)
     quadro = Quadro(contas)
     interrompida = False
+    enters: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    if sys.stdin.isatty():
+        threading.Thread(target=ler_enters, args=(enters,), name="teclado", daemon=True).start()
     try:
         for personagem in turma:
             personagem.start()
@@ -570,6 +620,9 @@ def dar_aula(aula: Aula, alunos: Sequence[Aluno], atendentes: Sequence[Atendente
                 fato = aula.contados.get(timeout=0.25)
                 contas.anotar(fato)
                 quadro.mostrar(fato)
+            while not enters.empty():
+                enters.get()
+                quadro.congelar(aula.congelar())
             quadro.refazer()
         quadro.refazer(ja=True)
     except KeyboardInterrupt:
@@ -619,6 +672,8 @@ def main() -> int:
     if not opcoes.alunos and not opcoes.atendentes:
         analisador.error("uma turma tem ao menos um aluno ou um atendente")
 
+    if hasattr(signal, "SIGTTIN"):  # no fundo (`&`), ler do terminal pararia o programa: assim é só um erro da leitura
+        signal.signal(signal.SIGTTIN, signal.SIG_IGN)
     for sinal in ("SIGINT", "SIGTERM", "SIGHUP"):  # a janela que se fecha também é um Ctrl+C
         if hasattr(signal, sinal):
             signal.signal(getattr(signal, sinal), signal.default_int_handler)
@@ -629,9 +684,10 @@ def main() -> int:
         with servidor as endereco:
             aula = Aula(endereco, semente, opcoes.ritmo, opcoes.senha, opcoes.intervalo, opcoes.atendentes)
             alunos, atendentes = criar_turma(aula, opcoes.alunos, opcoes.json)
+            congela = "Enter congela; " if sys.stdin.isatty() else ""
             print(
                 f"Turma {semente}. Alunos: {len(alunos)}; atendentes: {len(atendentes)}; ritmo: {opcoes.ritmo}. "
-                "Servidor em {}, porta {}. Ctrl+C encerra.".format(*endereco),
+                "Servidor em {}, porta {}. {}Ctrl+C encerra.".format(*endereco, congela),
                 flush=True,
             )
             return dar_aula(aula, alunos, atendentes)

@@ -155,9 +155,16 @@ def test_anunciar(caplog, monkeypatch, host, porta, opcao, rede, diz):
     assert [linha.getMessage() for linha in caplog.records] == frases
 
 
-@casos("rota, endereco", {"com-rota": (("127.0.0.1", 9), "127.0.0.1"), "sem-rota": (None, None)})
-def test_endereco_na_rede(monkeypatch, rota, endereco):
-    """É o da rota para fora; sem nenhuma, não há o que dizer."""
+@casos(
+    "rota, interfaces, endereco",
+    {
+        "com-rota": (("127.0.0.1", 9), [], "127.0.0.1"),
+        "num-switch": (None, ["127.0.0.1", "10.9.8.7"], "10.9.8.7"),
+        "sem-rede": (None, ["127.0.0.1"], None),
+    },
+)
+def test_endereco_na_rede(monkeypatch, rota, interfaces, endereco):
+    """É o da rota para fora; sem nenhuma, o de uma interface; sem elas, não há o que dizer."""
 
     class Socket(socket.socket):
         def connect(self, _: tuple) -> None:
@@ -165,7 +172,10 @@ def test_endereco_na_rede(monkeypatch, rota, endereco):
                 raise OSError(errno.ENETUNREACH, "sem rede")
             super().connect(rota)
 
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        assert sys.platform != "linux" or "127.0.0.1" in modulo.maquina._das_interfaces(sock)
     monkeypatch.setattr(socket, "socket", Socket)
+    monkeypatch.setattr(modulo.maquina, "_das_interfaces", lambda _: interfaces)
     assert modulo.endereco_na_rede() == endereco
 
 
