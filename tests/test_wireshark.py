@@ -87,6 +87,7 @@ ESTRANHAS += [b'{"comando":"mensagem"}', b'{"comando":"mensagem","texto":{}}']
 ESTRANHAS += [b'{"comando":"fila","posicao":NaN}', b'{"comando":"fila","posicao":0x10}']
 
 ADIANTADA, ANTIGA, EM_JSON = "respostas antes das perguntas", "começada antes da captura", "json e bytes estranhos"
+HOSTIL = "o que mexeria na tela"
 
 # Por conversa, o que se diz, na ordem: quem fala (o cliente ou o servidor), o quê e, se não é de uma vez, em pedaços de
 # quantos bytes. E o que se vê: os comandos; os argumentos, os textos e quem os disse, até 10 letras de cada um.
@@ -154,6 +155,20 @@ CONVERSAS = {
         "Yuri|A,B|(senha)|2|OK|oi|{|[[[[[[[[[[|\ufffd\ufffd|(talvez um" + '|{"comando"' * 6 + "|recusado",
         'é 😀 "/ \ufffd|olá',
         "Yuri|Ana",
+    ),
+    # O que escreveria na tela de quem olha, ou forjaria uma linha da lista, aparece escapado.
+    HOSTIL: (
+        [
+            ("C", "CLIENTE\nYuri\n"),
+            ("S", "NOME:\nFILA:1\n"),
+            ("C", "\x1b[2J\rx\n\u202eab\x9bx\n"),
+            ("S", r'{"comando":"mensagem","nome":"A","texto":"a\n\u001b\u2028b"}' + "\n"),
+            ("C", "a  |  ← FIM:\n\x07"),
+        ],
+        "CLIENTE RESPOSTA NOME FILA MENSAGEM MENSAGEM MENSAGEM MENSAGEM ?",
+        r"Yuri|1|\x07",
+        r"\x1b[2J\x0|\u202eab\u|a\x0a\x1b\|a  |  ← FI",
+        "Yuri|Yuri|A|Yuri",
     ),
 }
 
@@ -227,4 +242,7 @@ def test_o_formato_e_a_segunda_passada(gravacao, vistas):
     segunda, *_ = dissecar(captura, portas[ADIANTADA], "-2")
     assert segunda["comando"] == ["ATENDENTE", "RESPOSTA", "RESPOSTA", "MENSAGEM"]
     assert segunda["argumento"] == ["(senha)", "Ana"] and segunda["texto"] == ["oi"]
+    lista = tshark(captura, "-d", f"tcp.port=={portas[HOSTIL]},fila", "-Y", f"tcp.port=={portas[HOSTIL]} and fila")
+    assert len(lista) == 6 and all(linha.isprintable() for linha in lista)
+    assert any(linha.endswith(r"→ [Yuri]: a  \x7c  ← FIM:") for linha in lista)
     assert "segredo" not in str(segunda)

@@ -72,6 +72,28 @@ local function limpar(bytes)
   return (bytes:gsub("\0", SEM_FORMA):gsub("[\128-\255]+", trecho))
 end
 
+-- O que mudaria a tela de quem olha, ou forjaria uma linha da lista de pacotes, se mostra escapado: controles, quebras
+-- de linha (do JSON, que as pode trazer) e os caracteres que invertem a direção do texto. Em UTF-8, um padrão por linha.
+local INVISIVEIS = {
+  "[\1-\31\127]",
+  "\194[\128-\159]", -- U+0080 a U+009F: controles
+  "\216\156", -- U+061C
+  "\226\128[\139-\143\168-\174]", -- U+200B a U+200F, U+2028 a U+202E: sem largura, direção, quebras de linha
+  "\226\129[\160-\175]", -- U+2060 a U+206F: sem largura, direção
+  "\239\187\191", -- U+FEFF
+}
+
+local function escapado(letra)
+  local a, b, c = letra:byte(1, 3)
+  if not b then return string.format("\\x%02x", a) end
+  return string.format("\\u%04x", c and (a % 16) * 4096 + (b % 64) * 64 + c % 64 or (a % 32) * 64 + b % 64)
+end
+
+local function visivel(texto)
+  for _, padrao in ipairs(INVISIVEIS) do texto = texto:gsub(padrao, escapado) end
+  return texto
+end
+
 -- JSON -------------------------------------------------------------------------------------------------------
 
 local json = {}
@@ -327,15 +349,18 @@ local function mostrar(lida, linha, trecho, arvore)
   for _, nome in ipairs({ "comando", "argumento", "remetente", "texto", "formato" }) do
     for _, valor in ipairs(em_lista(lida[nome])) do
       local primeiro, ultimo = linha:find(valor, posicao, true)
+      local mostrado = visivel(valor)
       if primeiro and valor ~= "" then
-        ramo:add(campos[nome], trecho(primeiro - 1, #valor), valor)
+        local item = ramo:add(campos[nome], trecho(primeiro - 1, #valor), mostrado)
+        if mostrado ~= valor then item:set_generated() end
         posicao = ultimo + 1
       elseif valor ~= "" or nome == "texto" then
-        ramo:add(campos[nome], trecho, valor):set_generated()
+        ramo:add(campos[nome], trecho, mostrado):set_generated()
       end
     end
   end
-  local resumo = resumir(lida)
+  -- Também a marca que separa dois resumos: quem a escrevesse forjaria um comando.
+  local resumo = visivel(resumir(lida)):gsub("  |  ", "  \\x7c  ")
   ramo:set_text("Fila de Atendimento, " .. resumo)
   if lida.aviso then ramo:add_proto_expert_info(lida.aviso) end
   return (lida.do_cliente and "→ " or "← ") .. abreviado(resumo)
@@ -386,8 +411,8 @@ function pontas.dissector(_, pinfo, arvore)
     local resto = conexao.resto[pinfo.src_port]
     lidas[chave], conexao.resto[pinfo.src_port] = resto and sem_senha(limpar(resto), conexao), nil
   end
-  local resto = lidas[chave]
-  if not resto then return end
+  if not lidas[chave] then return end
+  local resto = visivel(lidas[chave])
   local ramo = arvore:add(fila, "Fila de Atendimento, linha incompleta: " .. resto)
   ramo:add(campos.comando, "?"):set_generated()
   ramo:add(campos.argumento, resto):set_generated()
