@@ -22,15 +22,22 @@ from protocolo import NAO_UTF8, Aviso, Entrada, Fim, Json, LinhaLonga, Mensagem,
 
 DOCS = Path(__file__).parent.parent / "docs"
 NOSSAS = DOCS / "solucoes"
-SOLUCOES = Path(os.environ.get("FILA_SOLUCOES") or NOSSAS).resolve()  # as de quem estuda, se ele disser onde estão
+MINHAS = DOCS.parent / "minhas"  # as de quem estuda, que pode pô-las em outra pasta
+SOLUCOES = Path(os.environ.get("FILA_SOLUCOES") or (MINHAS if MINHAS.is_dir() else NOSSAS)).resolve()
 
 
 @pytest.fixture
 def solucao(request, monkeypatch):
     """O módulo da solução que o teste confere: o de `test_s02_separador` é `s02_separador.py`."""
     monkeypatch.syspath_prepend(str(SOLUCOES))  # o que elas mudam no caminho de busca também é desfeito
-    (arquivo,) = NOSSAS.glob(f"{request.node.name[5:8]}_*.py")
-    return importlib.import_module(arquivo.stem)
+    return importlib.import_module(arquivo_de(request.node.name[5:8]).stem)
+
+
+def arquivo_de(solucao: str) -> Path:
+    """Onde está `s02`; quem ainda não a fez, ou lhe deu outro nome, fica sabendo."""
+    (nosso,) = NOSSAS.glob(f"{solucao}_*.py")
+    arquivo = SOLUCOES / nosso.name
+    return arquivo if arquivo.exists() else pytest.skip(f"não há {nosso.name} em {SOLUCOES.name}")
 
 
 @contextlib.contextmanager
@@ -52,7 +59,7 @@ def test_cada_exercicio_tem_a_sua_solucao_e_o_seu_teste():
         assert texto.count(parte) == len(citados), parte
     niveis = re.findall(r"^\*\*Nível\.\*\* (fácil|médio|difícil|desafio), cerca de .*\.$", texto, re.MULTILINE)
     assert len(niveis) == len(citados) and niveis == sorted(niveis, key=("fácil", "médio", "difícil", "desafio").index)
-    testados = re.findall(r"`python -m pytest tests/test_solucoes\.py -k (s\d\d)`, procura [^`]*`(\w+\.py)`", texto)
+    testados = re.findall(r"`python -m pytest -rs tests/test_solucoes\.py -k (s\d\d)`, procura [^`]*`(\w+\.py)`", texto)
     assert testados == [(arquivo[:3], arquivo) for arquivo in citados]
     assert {arquivo[:3] for arquivo in citados} == {nome[5:8] for nome in globals() if re.match(r"test_s\d", nome)}
 
@@ -60,7 +67,7 @@ def test_cada_exercicio_tem_a_sua_solucao_e_o_seu_teste():
 def test_s01_nc(servidor):
     """O que se digita chega ao servidor, e o que ele diz aparece, até o fim da conversa."""
     ana = servidor.atendente("Ana", "FILA:OK")
-    comando = [sys.executable, str(SOLUCOES / "s01_nc.py"), *map(str, servidor.endereco)]
+    comando = [sys.executable, str(arquivo_de("s01")), *map(str, servidor.endereco)]
     with subprocess.Popen(comando, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as programa:
         programa.stdin.write("CLIENTE\nYuri\nolá\n".encode())
         programa.stdin.close()
@@ -225,7 +232,7 @@ def test_s09_formato_csv(solucao, servidor, monkeypatch):
 def test_s10_achar_o_defeito(solucao):
     """O explorador conta como se chega ao defeito, e não vê nenhum onde não há."""
     queixa, historia = solucao.historia_do_defeito(solucao.FilasComDefeito).split("\n")
-    assert re.match(r"\w+: ", queixa) and "'entrar'" in historia
+    assert queixa and "'admitir'" in historia
     assert solucao.historia_do_defeito(filas.Filas) is None
 
 
