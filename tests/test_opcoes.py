@@ -50,6 +50,8 @@ def abre(digita):
     yield abrir
     for aberto in abertos:
         aberto.server_close()
+        if aberto.rastro:
+            aberto.rastro.encerrar()
         if aberto.filas.ouvinte:
             aberto.filas.ouvinte.arquivo.close()
 
@@ -73,6 +75,7 @@ ESCOLHE_NUCLEO = hasattr(os, "sched_setaffinity") and getattr(sys, "_is_gil_enab
         "departamentos": ("--departamentos 'A , b'", lambda aberto: aberto.filas.departamentos, (), ("A", "b")),
         "devolver-a-fila": ("--devolver-a-fila", lambda aberto: aberto.filas.devolver, False, True),
         "rastro": ("--rastro", lambda aberto: type(aberto.rastro), type(None), Rastro),
+        "filme": (f"--rastro {os.devnull}", lambda aberto: type(aberto.rastro), type(None), Gravacao),
         "rastro-bytes": ("--rastro-bytes", lambda aberto: aberto.rastro and aberto.rastro.em_bytes, None, True),
         "trava": ("--rastro", lambda aberto: type(aberto.filas.trava), type(threading.Lock()), TravaDasFilas),
         "varios-nucleos": ("--varios-nucleos", lambda aberto: bool(aberto.nucleos._todos), ESCOLHE_NUCLEO, False),
