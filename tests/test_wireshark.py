@@ -241,6 +241,6 @@ def test_o_formato_e_a_segunda_passada(gravacao, vistas):
     assert segunda["comando"] == ["ATENDENTE", "RESPOSTA", "RESPOSTA", "MENSAGEM"]
     assert segunda["argumento"] == ["(senha)", "Ana"] and segunda["texto"] == ["oi"]
     lista = tshark(captura, "-d", f"tcp.port=={portas[HOSTIL]},fila", "-Y", f"tcp.port=={portas[HOSTIL]} and fila")
-    assert len(lista) == 3 and all(linha.isprintable() for linha in lista)
+    assert len(lista) == 4 and all(linha.isprintable() for linha in lista)
     assert any(linha.endswith(r"→ [Yuri]: a  \x7c  ← FIM:") for linha in lista)
     assert "segredo" not in str(segunda)
