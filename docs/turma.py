@@ -44,7 +44,7 @@ sys.path.insert(0, str(RAIZ))
 
 from atendimento.filas import ENCERRADO  # noqa: E402
 from atendimento.opcoes import Analisador, inteiro, segundos, senha_valida, valido  # noqa: E402
-from atendimento.terminal import colorir, usar_cores  # noqa: E402
+from atendimento.terminal import colorir, e_terminal, usar_cores  # noqa: E402
 from atendimento.turno import Turno  # noqa: E402
 from protocolo import (  # noqa: E402
     PORTA_PADRAO,
@@ -609,7 +609,7 @@ def dar_aula(aula: Aula, alunos: Sequence[Aluno], atendentes: Sequence[Atendente
     quadro = Quadro(contas)
     interrompida = False
     enters: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    if sys.stdin.isatty():
+    if e_terminal(sys.stdin):
         threading.Thread(target=ler_enters, args=(enters,), name="teclado", daemon=True).start()
     try:
         for personagem in turma:
@@ -684,7 +684,7 @@ def main() -> int:
         with servidor as endereco:
             aula = Aula(endereco, semente, opcoes.ritmo, opcoes.senha, opcoes.intervalo, opcoes.atendentes)
             alunos, atendentes = criar_turma(aula, opcoes.alunos, opcoes.json)
-            congela = "Enter congela; " if sys.stdin.isatty() else ""
+            congela = "Enter congela; " if e_terminal(sys.stdin) else ""
             print(
                 f"Turma {semente}. Alunos: {len(alunos)}; atendentes: {len(atendentes)}; ritmo: {opcoes.ritmo}. "
                 "Servidor em {}, porta {}. {}Ctrl+C encerra.".format(*endereco, congela),

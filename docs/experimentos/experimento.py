@@ -8,7 +8,7 @@ from pathlib import Path
 RAIZ = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(RAIZ / pasta) for pasta in ("", "docs", "tests")]
 
-from atendimento.terminal import colorir, usar_cores  # noqa: E402
+from atendimento.terminal import colorir, e_terminal, usar_cores  # noqa: E402
 
 for saida in sys.stdout, sys.stderr:
     saida.reconfigure(errors="replace", line_buffering=True)
@@ -25,7 +25,7 @@ def titulo(texto: str) -> None:
 
 def conserto(texto: str) -> None:
     """Começa a parte do conserto. Num terminal, só depois de um Enter: é a hora de a turma o propor."""
-    if sys.stdin.isatty() and sys.stdout.isatty():
+    if e_terminal(sys.stdin) and e_terminal(sys.stdout):
         try:
             input("\n  (Enter mostra o conserto.) ")
         except (EOFError, KeyboardInterrupt):
