@@ -61,4 +61,4 @@ def disputar() -> None:
 for _ in range(VEZES):
     disputar()
 certo(f"em {VEZES} vezes, sempre um com Ana e o outro na fila")
-print("\nNo projeto: atendimento/filas.py, Filas.entrar. A trava é tomada antes da pergunta, e solta depois da resposta.")
+print("\nNo projeto: atendimento/filas.py, Filas.entrar. A trava é tomada antes da pergunta, solta depois da resposta.")
