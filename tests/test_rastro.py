@@ -133,7 +133,7 @@ def test_a_senha_na_tela(abrir_servidor, contado):
     ana.envia("ATENDENTE", "xadrez", "Ana")
     ana.espera("SENHA:", "NOME:", "FILA:OK")
     linhas = contado.ate("FILA:OK")
-    assert r"nº 1 <- '••••\n'" in linhas and "xadrez" not in "".join(linhas)
+    assert r"'••••\n'" in linhas and "xadrez" not in "".join(linhas)
 
 
 @casos(
