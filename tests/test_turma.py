@@ -69,8 +69,9 @@ def test_a_turma_sobe_o_seu_servidor_e_tudo_o_que_se_diz_e_ouvido():
     assert not [frase for frase in turma.PARA_GENTE_DE_FORA if frase in historia]
 
 
+A_TURMA_PARA = ["Enter congela; ", "❚❚ Turma congelada", "A turma continua.", "Resumo da aula, interrompida"]
 ENTERS = {
-    "turma": ("turma.py --alunos 1 --intervalo 600", ["Enter congela; ", "❚❚ Turma congelada", "A turma continua."]),
+    "turma": ("turma.py --alunos 1 --intervalo 600", A_TURMA_PARA),
     "experimento": ("experimentos/01_recv_nao_e_mensagem.py", ["(Enter mostra o conserto.)", "CERTO"]),
 }
 
@@ -78,14 +79,15 @@ ENTERS = {
 @pytest.mark.skipif(os.name == "nt", reason="precisa de um pseudoterminal")
 @casos("linha, respostas", ENTERS)
 def test_num_terminal_espera_se_por_um_enter(linha, respostas):
-    """A turma para no tempo e volta a andar; o experimento só então mostra o conserto."""
+    """A turma para no tempo e volta a andar, até o Ctrl+C; o experimento só então mostra o conserto."""
     from pseudoterminal import NoTerminal
 
     with NoTerminal(*f"docs/{linha}".split(), ambiente={"NO_COLOR": "1"}) as programa:
-        for tecla, resposta in zip(["", "\r", "\r"], respostas):
+        for tecla, resposta in zip(["", "\r", "\r", "\x03"], respostas):
             assert resposta not in programa.tela
             os.write(programa.descritor, tecla.encode())
             programa.espera_na_tela(resposta)
+        programa.espera_fim()
 
 
 UM_CAFE = {"foi tomar um café.": 1}  # entre dois alunos, que só têm um atendente
