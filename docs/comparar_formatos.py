@@ -17,7 +17,7 @@ from statistics import median
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from atendimento.filas import Filas, Participante  # noqa: E402
-from atendimento.terminal import Analisador  # noqa: E402
+from atendimento.opcoes import Analisador  # noqa: E402
 from protocolo import (  # noqa: E402
     Comando,
     Entrada,

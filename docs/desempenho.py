@@ -30,7 +30,7 @@ RAIZ = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(RAIZ))
 
 from atendimento.maquina import permitir_descritores  # noqa: E402
-from atendimento.terminal import Analisador, inteiro, segundos  # noqa: E402
+from atendimento.opcoes import Analisador, inteiro, segundos  # noqa: E402
 
 TAMANHO = 64
 """Bytes de uma linha de texto no fio, com o prefixo e o `\\n`: entra e sai do servidor igual. A de JSON diz o mesmo."""
