@@ -414,6 +414,6 @@ def test_erro_plantado_e_encontrado(monkeypatch, defeito):
     mundo = SEM_NADA if defeito in SEM_EXTENSOES.values() else COM_TUDO
     # Com os atendentes já dentro: é depois disso que os defeitos aparecem.
     dentro = [(nome, *quem) for nome, quem in mundo["elenco"].items() if quem[0] is ATENDENTE]
-    chegaram = [*(("admitir", nome) for nome, *_ in dentro), *(("entrar", n, tipo, n, onde) for n, tipo, onde in dentro)]
+    chegaram = [("admitir", nome) for nome, *_ in dentro] + [("entrar", n, tipo, n, onde) for n, tipo, onde in dentro]
     with pytest.raises(AssertionError, match=r"(?s)^(linhas|listas|posições|ouvinte|devolve|fim|mãos): .*\nHistória: "):
         explorar(Mundo(**mundo, tipo=com_defeito.Filas), chegaram)
