@@ -360,15 +360,16 @@ def abrir(opcoes: argparse.Namespace) -> tuple[Servidor, Registro | None]:
     except (OSError, UnicodeError) as erro:
         raise SystemExit(f"Não foi possível iniciar: {motivo_de_nao_abrir(erro, opcoes.host, opcoes.porta)}") from None
     # Os arquivos, depois da porta: sem ela, não se cria nem se recomeça nenhum.
-    registro = None
+    registro, arquivo = None, opcoes.registro
     try:
         if opcoes.registro:
             registro = servidor.filas.ouvinte = Registro(opcoes.registro)
+        arquivo = opcoes.rastro
         if rastro:
             rastro.iniciar()
     except OSError as erro:
         servidor.server_close()
-        raise SystemExit(f"Não foi possível gravar em {erro.filename}: {motivo(erro)}.") from None
+        raise SystemExit(f"Não foi possível gravar em {arquivo}: {motivo(erro)}.") from None
     return servidor, registro
 
 

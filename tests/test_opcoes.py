@@ -24,6 +24,7 @@ from atendimento import log as modulo_do_log
 from atendimento import terminal
 from atendimento.opcoes import ler_opcoes_da_conversa
 from atendimento.rastro import Gravacao, Rastro, TravaDasFilas
+from atendimento.registro import NAO_E_UM_REGISTRO
 
 RAIZ = Path(__file__).parent.parent
 
@@ -229,11 +230,19 @@ def test_motivo_de_nao_abrir(abre, monkeypatch, tmp_path, erro, frase):
 E_UMA_PASTA = "é uma pasta" if os.name == "posix" else "sem permissão"  # é o que o Windows diz dela
 
 
-@casos("nome, motivo", {"sem-pasta": ("nenhuma/x.csv", "a pasta não existe"), "uma-pasta": (".", E_UMA_PASTA)})
+NAO_GRAVA = {
+    "sem-pasta": ("nenhuma/x.csv", "a pasta não existe"),
+    "uma-pasta": (".", E_UMA_PASTA),
+    "nao-e-um-registro": ("notas.txt", NAO_E_UM_REGISTRO),
+}
+
+
+@casos("nome, motivo", NAO_GRAVA)
 def test_registro_impossivel(abre, tmp_path, nome, motivo):
-    """O servidor que não pode registrar não sobe, e diz o motivo."""
+    """O servidor que não pode registrar não sobe, e diz o arquivo e o motivo."""
+    (tmp_path / "notas.txt").write_text("comprar pão\n", encoding="utf-8")
     caminho = str(tmp_path / nome)
-    with pytest.raises(SystemExit, match=f"^Não foi possível gravar em {re.escape(caminho)}: {motivo}.$"):
+    with pytest.raises(SystemExit, match=f"^Não foi possível gravar em {re.escape(f'{caminho}: {motivo}')}.$"):
         abre("--registro", caminho)
 
 
