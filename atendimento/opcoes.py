@@ -104,8 +104,14 @@ def escrito(falta: str) -> Callable[[str], str]:
 
 host_escrito = escrito("diga o nome, ou o endereço, de uma máquina")
 departamento_escrito = escrito("diga o nome de um departamento")
-caminho_escrito = escrito("diga o nome do arquivo")
 senha_valida = escrito("a senha precisa ter ao menos um caractere que se possa digitar")
+
+
+def caminho_escrito(texto: str) -> str:
+    """Um tipo de argumento: o caminho de um arquivo, tal como veio. Vazio é uma variável que ninguém definiu."""
+    if not texto:
+        raise argparse.ArgumentTypeError("diga o nome do arquivo")
+    return texto
 
 
 NO_TERMINAL = True
