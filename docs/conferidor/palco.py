@@ -1,0 +1,204 @@
+"""O palco de uma regra: um programa do aluno só para ela, quem se conecta a ele, e o relato do que se viu."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from conferidor.dialogo import Falha, Fita, Participante
+from conferidor.processo import NO_WINDOWS, Processo, porta_livre
+
+
+@dataclass(frozen=True)
+class Regra:
+    """Uma frase da página do protocolo, e o diálogo que a confere."""
+
+    id: str
+    nivel: int
+    frase: str
+    ancora: str  # a seção de docs/protocolo.md
+    dica: str  # o que estudar para consertar
+    dialogo: Callable
+
+    @property
+    def ligacao(self) -> str:
+        return f"docs/protocolo.md#{self.ancora}"
+
+
+class Livro:
+    """As regras, pela ordem em que estão escritas. `livro.regra(...)` é o decorador que acrescenta uma."""
+
+    def __init__(self) -> None:
+        self.regras: dict[str, Regra] = {}
+
+    def regra(self, nivel: int, frase: str, ancora: str, dica: str, no_windows: bool = True) -> Callable:
+        """O diálogo que segue confere a frase. O nome da função, com hífens, é o nome da regra."""
+
+        def anotar(dialogo: Callable) -> Callable:
+            nome = dialogo.__name__.replace("_", "-")
+            if no_windows or not NO_WINDOWS:
+                self.regras[nome] = Regra(nome, nivel, frase, ancora, dica, dialogo)
+            return dialogo
+
+        return anotar
+
+    def escolher(self, nivel: int | None = None, so: Iterable[str] = ()) -> list[Regra]:
+        """As regras até o nível, e dessas só as que começam assim; `ValueError` se um dos começos não é de nenhuma."""
+        comecos = tuple(so)
+        for comeco in comecos:
+            if not any(nome.startswith(comeco) for nome in self.regras):
+                raise ValueError(f"nenhuma regra começa por {comeco!r}")
+        return [
+            regra
+            for regra in self.regras.values()
+            if (nivel is None or regra.nivel <= nivel) and (not comecos or regra.id.startswith(comecos))
+        ]
+
+
+@dataclass
+class Alvo:
+    """O que se confere: o comando do aluno, onde roda, e quanto se espera por ele."""
+
+    comando: str
+    pasta: Path | None = None
+    prazo: float = 3.0  # segundos de cada passo do diálogo
+    subida: float = 10.0  # segundos até aceitar a primeira conexão
+
+    @property
+    def duracao(self) -> float:
+        """Segundos de uma regra inteira, por mais passos que tenha."""
+        return self.subida + 8 * self.prazo
+
+
+@dataclass
+class Resultado:
+    """O que se viu de uma regra; sem `falha`, ela vale."""
+
+    regra: Regra
+    falha: Falha | None = None
+    fita: Sequence[str] = ()
+    depois: str = ""  # o que houve com o programa do aluno, se não continuou no ar
+
+
+class Palco:
+    """Um servidor que acaba de subir, e quem se conecta a ele."""
+
+    def __init__(self, alvo: Alvo, porta: int, servidor: Processo) -> None:
+        self.alvo = alvo
+        self.fita = Fita()
+        self.limite = time.monotonic() + alvo.duracao
+        self.endereco = ("127.0.0.1", porta)
+        self.servidor = servidor
+        self.participantes: list[Participante] = []
+
+    def fecha(self) -> None:
+        for participante in self.participantes:
+            participante.fecha()
+        self.servidor.mata()
+
+    # Quem chega. O caminho até o que a regra confere aceita qualquer resposta: um desvio custa uma regra só.
+
+    def conecta(self, nome: str, **opcoes) -> Participante:
+        """Alguém que ainda não disse nada. Espera o servidor subir tentando esta mesma conexão."""
+        ate = time.monotonic() + (self.alvo.prazo if self.participantes else self.alvo.subida)
+        while True:
+            try:
+                novo = Participante(self.endereco, nome, self.fita, self.alvo.prazo, self.limite, **opcoes)
+            except OSError as erro:
+                if self.servidor.codigo() is not None:
+                    raise Falha("o servidor aceita conexões", self._como_acabou()) from None
+                if time.monotonic() > ate:
+                    raise Falha(f"o servidor aceita conexões na porta {self.endereco[1]}", self._recusa(erro)) from None
+                time.sleep(0.01)
+            else:
+                self.participantes.append(novo)
+                return novo
+
+    def entra(self, tipo: str, nome: str, **opcoes) -> Participante:
+        """Alguém que disse o tipo e o nome, e ainda não leu a resposta."""
+        novo = self.conecta(nome if nome.isalpha() and len(nome) < 10 else "alguém", **opcoes)
+        novo.envia(tipo)
+        novo.alguma()
+        novo.envia(nome)
+        return novo
+
+    def cliente(self, nome: str) -> Participante:
+        """Um cliente que já sabe que entrou."""
+        novo = self.entra("CLIENTE", nome)
+        novo.alguma(exigida=False)
+        return novo
+
+    def atendente(self, nome: str) -> Participante:
+        novo = self.entra("ATENDENTE", nome)
+        novo.alguma(exigida=False)
+        return novo
+
+    def par(self, cliente: str = "Yuri", atendente: str = "Ana", **opcoes) -> tuple[Participante, Participante]:
+        """Um cliente e um atendente que já conversam."""
+        a = self.entra("ATENDENTE", atendente, **opcoes)
+        a.alguma(exigida=False)
+        c = self.entra("CLIENTE", cliente, **opcoes)
+        c.ate("CONECTADO:")
+        a.ate("CONECTADO:")
+        return c, a
+
+    def da_uma_volta(self) -> None:
+        """Dá ao servidor tempo de ler o que já lhe foi mandado: alguém se conecta, fala, é respondido e vai embora."""
+        alguem = self.conecta("alguém")
+        alguem.envia("CLIENTE")
+        alguem.alguma()
+        alguem.fecha()
+
+    # O que houve com o servidor.
+
+    def depois(self) -> str:
+        """O que dizer do programa depois da regra, se ele já não estava no ar."""
+        return f"o servidor {self._como_acabou()}" if self.servidor.codigo(prazo=0.2) is not None else ""
+
+    def _como_acabou(self) -> str:
+        disse = self.servidor.ultima_frase()
+        return f"terminou com código {self.servidor.codigo()}" + (f", dizendo: {disse}" if disse else "")
+
+    def _recusa(self, erro: OSError) -> str:
+        disse = self.servidor.ultima_frase()
+        return (
+            f"{'nada' if isinstance(erro, TimeoutError) else 'recusa'}, em {self.alvo.subida:g} s; o programa está rodando"
+            + (f" e disse: {disse}" if disse else "")
+            + ". Ele aceita na porta que recebe no lugar de {porta}?"
+        )
+
+
+def com_servidor(alvo: Alvo) -> Palco:
+    """Um palco com um servidor novo; `Falha` se o comando não existe."""
+    porta = porta_livre()
+    return Palco(alvo, porta, Processo(alvo.comando, porta, alvo.pasta))
+
+
+def conferir_uma(regra: Regra, alvo: Alvo, montar: Callable[[Alvo], Palco] = com_servidor) -> Resultado:
+    """Roda uma regra num palco novo. O que ela não esperava vira o relato dela, e não interrompe as outras."""
+    with contextlib.ExitStack() as no_fim:
+        palco = None
+        try:
+            palco = montar(alvo)
+            no_fim.callback(palco.fecha)
+            regra.dialogo(palco)
+            return Resultado(regra)
+        except Falha as erro:
+            falha = erro
+        except Exception as erro:  # o conferidor nunca mostra um traceback por causa do programa do aluno
+            falha = Falha("o diálogo vai até o fim", f"{type(erro).__name__}: {erro}")
+        return Resultado(regra, falha, palco.fita.linhas, palco.depois()) if palco else Resultado(regra, falha)
+
+
+def conferir(
+    regras: Sequence[Regra], alvo: Alvo, montar: Callable[[Alvo], Palco] = com_servidor, juntas: int = 12
+) -> Iterator[Resultado]:
+    """Roda as regras, algumas ao mesmo tempo (cada uma espera quase só pela rede), e dá os resultados pela ordem."""
+    with ThreadPoolExecutor(juntas) as threads:
+        try:
+            yield from threads.map(lambda regra: conferir_uma(regra, alvo, montar), regras)
+        except KeyboardInterrupt:
+            Processo.mata_todos()  # sem os servidores, as que estavam em curso acabam logo
+            raise

@@ -1,0 +1,158 @@
+"""Um programa do aluno: como sobe, o que escreve, e como acaba, com tudo o que tiver lançado."""
+
+import collections
+import contextlib
+import os
+import random
+import shlex
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from conferidor.dialogo import Falha
+
+NO_WINDOWS = os.name == "nt"
+
+# Longe das que o sistema escolhe sozinho para quem se conecta; embaralhadas, para que dois conferidores não se encontrem.
+_PORTAS = collections.deque(random.sample(range(20_000, 32_000), 12_000))
+
+
+def porta_livre() -> int:
+    """Uma porta em que ninguém aceita agora, e que não foi dada há pouco."""
+    for _ in range(len(_PORTAS)):
+        porta = _PORTAS.pop()
+        _PORTAS.appendleft(porta)
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", porta))
+            return porta
+    raise Falha("uma porta livre nesta máquina", "nenhuma")
+
+
+class Processo:
+    """O programa, a sua entrada e o fim da sua saída. Tudo o que ele lança acaba com ele."""
+
+    MAXIMO_GUARDADO = 256 * 1024
+    """Bytes do fim da saída. Um programa que escreve sem parar não ocupa mais que isto."""
+
+    _vivos: "set[Processo]" = set()
+
+    def __init__(self, comando: str, porta: int, pasta: Path | None = None, **trocas: str) -> None:
+        """Troca `{porta}`, e o mais que se disser, no comando, e o lança em `pasta`; `Falha` se não dá."""
+        self._mudou = threading.Condition()
+        self._saida = bytearray()  # guardada por `_mudou`
+        self._acabou = False  # a saída; também
+        trocas = {"porta": str(porta), **trocas}
+        # Um grupo só dele: no fim, encerra-se o grupo.
+        grupo = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if NO_WINDOWS else {"start_new_session": True}
+        try:
+            self.processo = subprocess.Popen(
+                _argumentos(comando, trocas),
+                cwd=pasta,
+                stdin=subprocess.PIPE,  # aberta: há servidores que acabam quando a entrada acaba
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                # Sem isto um programa em Python só mostra o que escreveu quando acaba.
+                env=os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"},
+                **grupo,
+            )
+        except (OSError, ValueError) as erro:
+            motivo = "não existe" if isinstance(erro, FileNotFoundError) else getattr(erro, "strerror", None) or str(erro)
+            raise Falha("o comando roda", f"{comando!r}: {motivo}") from None
+        self._vivos.add(self)
+        self._leitura = threading.Thread(target=self._ler, name="saida", daemon=True)
+        self._leitura.start()
+
+    # A saída.
+
+    def _ler(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            while dados := os.read(self.processo.stdout.fileno(), 65536):
+                with self._mudou:
+                    self._saida += dados
+                    del self._saida[: -self.MAXIMO_GUARDADO]
+                    self._mudou.notify_all()
+        with self._mudou:
+            self._acabou = True
+            self._mudou.notify_all()
+
+    def saida(self) -> str:
+        """O fim do que ele escreveu."""
+        with self._mudou:
+            return self._saida.decode("utf-8", "replace")
+
+    def escreve(self, condicao: Callable[[str], bool], prazo: float) -> bool:
+        """Espera que a saída satisfaça a condição; `False` se não o fez no prazo, ou se acabou antes."""
+        with self._mudou:
+            self._mudou.wait_for(lambda: self._acabou or condicao(self._saida.decode("utf-8", "replace")), prazo)
+        return condicao(self.saida())
+
+    def ultima_frase(self) -> str:
+        """A última linha que ele escreveu sem recuo: de um erro, costuma ser a que diz qual foi."""
+        linhas = [linha.rstrip() for linha in self.saida().splitlines() if linha.strip() and not linha[0].isspace()]
+        return linhas[-1][:200] if linhas else ""
+
+    # A entrada.
+
+    def digita(self, texto: str) -> None:
+        """Escreve uma linha na entrada dele; se já não lê, não faz nada."""
+        with contextlib.suppress(OSError, ValueError):
+            self.processo.stdin.write(f"{texto}\n".encode())
+            self.processo.stdin.flush()
+
+    def acaba_a_entrada(self) -> None:
+        with contextlib.suppress(OSError):
+            self.processo.stdin.close()
+
+    # O fim.
+
+    def codigo(self, prazo: float = 0.0) -> int | None:
+        """O código com que terminou, se terminou neste prazo."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self.processo.wait(prazo)
+        return None
+
+    def interrompe(self) -> None:
+        """O que Ctrl+C faz: um SIGINT para o grupo. Só no POSIX."""
+        with contextlib.suppress(OSError):
+            os.killpg(self.processo.pid, signal.SIGINT)
+
+    def mata(self) -> None:
+        """Encerra o programa e o que ele tiver lançado, sem lhe perguntar."""
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            if NO_WINDOWS:
+                arvore = ["taskkill", "/F", "/T", "/PID", str(self.processo.pid)]
+                subprocess.run(arvore, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=10)
+            else:
+                os.killpg(self.processo.pid, signal.SIGKILL)
+        self.codigo(prazo=5.0)
+        self.acaba_a_entrada()
+        self._leitura.join(1.0)
+        if not self._leitura.is_alive():  # senão, alguém que escapou do grupo ainda tem a saída aberta
+            self.processo.stdout.close()
+        self._vivos.discard(self)
+
+    @classmethod
+    def mata_todos(cls) -> None:
+        for vivo in list(cls._vivos):
+            vivo.mata()
+
+
+def _argumentos(comando: str, trocas: dict[str, str]) -> list[str] | str:
+    """O comando com as trocas feitas. No Windows é um texto só, que o sistema divide à sua maneira."""
+    partes = [comando] if NO_WINDOWS else shlex.split(comando)
+    for nome, valor in trocas.items():
+        partes = [parte.replace(f"{{{nome}}}", valor) for parte in partes]
+    return partes[0] if NO_WINDOWS else partes
+
+
+def permitir_descritores(quantos: int) -> None:
+    """Deixa este processo abrir tantos sockets, se o sistema tem um limite e permite aumentá-lo."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        atual, maximo = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if maximo == resource.RLIM_INFINITY or maximo >= quantos > atual:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(atual, quantos), maximo))

@@ -1,0 +1,236 @@
+"""Meu servidor passa? Confere, regra por regra, se um programa segue `docs/protocolo.md`. Serve para qualquer linguagem.
+
+    python docs/conferir.py --comando "java Servidor {porta}"
+    python docs/conferir.py --comando "python servidor.py --porta {porta}" --nivel 3 --so fila,fim --json notas.json
+    python docs/conferir.py --programa "python meu_cliente.py --porta {porta}"
+    python docs/conferir.py --turma entregas/ --csv notas.csv
+
+A página do aluno é `docs/conferir.md`. Termina com código 0 se todas as regras pedidas passaram, 1 se alguma falhou, 2 se
+o comando foi escrito errado.
+"""
+
+import argparse
+import csv
+import json
+import re
+import signal
+import sys
+import time
+import unicodedata
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from conferidor.dialogo import Falha
+from conferidor.palco import Alvo, Palco, Regra, Resultado, com_servidor, conferir, conferir_uma
+from conferidor.processo import NO_WINDOWS
+from conferidor.programa import PROGRAMA, Cena
+from conferidor.regras import SERVIDOR
+
+COMANDO_DO_ALUNO = "comando.txt"
+"""O arquivo que cada pasta de `--turma` tem: na primeira linha, o comando que sobe o servidor."""
+
+
+# --- O relato -------------------------------------------------------------------------------------
+
+
+def relato(resultado: Resultado) -> Iterator[str]:
+    """As linhas que contam uma falha: a regra, a fita do diálogo, o que se esperava, o que veio, o que estudar."""
+    regra, falha = resultado.regra, resultado.falha
+    yield f"FALHOU  {regra.id}  (nível {regra.nivel})"
+    yield f"  {regra.frase}  ({regra.ligacao})"
+    yield from (f"    {linha}" for linha in resultado.fita)
+    esperado, veio = falha.esperado, falha.veio
+    if unicodedata.normalize("NFC", esperado) == unicodedata.normalize("NFC", veio.rpartition(" lê ")[2]):
+        esperado, veio = ascii(esperado), ascii(veio)  # na tela, seriam iguais
+    yield f"  esperado: {esperado}"
+    yield f"  veio:     {veio}"
+    if resultado.depois:
+        yield f"  depois:   {resultado.depois}"
+    yield f"  dica:     {regra.dica}"
+    yield ""
+
+
+def nivel_completo(resultados: Sequence[Resultado]) -> int:
+    """O maior nível em que tudo passou, e em todos os anteriores; 0 se nem o primeiro."""
+    falhos = [resultado.regra.nivel for resultado in resultados if resultado.falha]
+    return min(falhos) - 1 if falhos else max((resultado.regra.nivel for resultado in resultados), default=0)
+
+
+def resumo(resultados: Sequence[Resultado]) -> str:
+    passaram = sum(resultado.falha is None for resultado in resultados)
+    nivel = nivel_completo(resultados)
+    return f"{passaram} de {len(resultados)} regras; " + (f"nível {nivel} completo" if nivel else "nenhum nível completo")
+
+
+def em_json(resultados: Sequence[Resultado]) -> dict:
+    return {
+        "passaram": sum(resultado.falha is None for resultado in resultados),
+        "regras": len(resultados),
+        "nivel": nivel_completo(resultados),
+        "resultados": [
+            {
+                "regra": resultado.regra.id,
+                "nivel": resultado.regra.nivel,
+                "frase": resultado.regra.frase,
+                "protocolo": resultado.regra.ligacao,
+                "passou": resultado.falha is None,
+                "esperado": resultado.falha.esperado if resultado.falha else None,
+                "veio": resultado.falha.veio if resultado.falha else None,
+                "depois": resultado.depois,
+                "fita": list(resultado.fita),
+                "dica": resultado.regra.dica,
+            }
+            for resultado in resultados
+        ],
+    }
+
+
+# --- Um programa ----------------------------------------------------------------------------------
+
+
+def por_que_nao_sobe(alvo: Alvo) -> Falha | None:
+    """Dito uma vez, e não uma por regra."""
+
+    def conectar(palco: Palco) -> None:
+        palco.conecta("alguém")
+
+    return conferir_uma(Regra("sobe", 0, "", "", "", conectar), alvo).falha
+
+
+def conferir_servidor(regras: Sequence[Regra], alvo: Alvo) -> Iterator[Resultado]:
+    """Os resultados, pela ordem das regras; se o servidor nem sobe, nenhuma roda."""
+    if falha := por_que_nao_sobe(alvo):
+        return (Resultado(regra, falha) for regra in regras)
+    return conferir(regras, alvo)
+
+
+def mostrar(resultados: Iterator[Resultado], total: int) -> list[Resultado]:
+    """Conta as falhas à medida que aparecem; a que se repete por inteiro, porque o programa nem sobe, uma vez só."""
+    vistos: list[Resultado] = []
+    for resultado in resultados:
+        falha = resultado.falha
+        if falha and vistos and falha is vistos[-1].falha:
+            pass
+        elif falha:
+            print("\n".join(relato(resultado)), flush=True)
+        vistos.append(resultado)
+    for nivel in sorted({resultado.regra.nivel for resultado in vistos}):
+        deste = [resultado.falha is None for resultado in vistos if resultado.regra.nivel == nivel]
+        print(f"nível {nivel}: {sum(deste)} de {len(deste)}")
+    print(resumo(vistos))
+    return vistos
+
+
+# --- A turma --------------------------------------------------------------------------------------
+
+
+def conferir_turma(pasta: Path, regras: Sequence[Regra], opcoes: argparse.Namespace) -> dict[str, list[Resultado]]:
+    """Uma linha na tela por aluno; devolve os resultados de cada um."""
+    turma: dict[str, list[Resultado]] = {}
+    for aluno in sorted(filho for filho in pasta.iterdir() if filho.is_dir()):
+        try:
+            comando = (aluno / COMANDO_DO_ALUNO).read_text(encoding="utf-8-sig").strip().splitlines()[0]
+            resultados = list(conferir_servidor(regras, Alvo(comando, aluno, opcoes.prazo)))
+        except (OSError, IndexError, UnicodeDecodeError):
+            falha = Falha(f"{COMANDO_DO_ALUNO} com o comando na primeira linha", "não há")
+            resultados = [Resultado(regra, falha) for regra in regras]
+        turma[aluno.name] = resultados
+        motivo = resultados[0].falha
+        nem_sobe = f"; {motivo.veio}" if motivo and all(resultado.falha is motivo for resultado in resultados) else ""
+        print(f"{aluno.name:<24} {resumo(resultados)}{nem_sobe}", flush=True)
+    return turma
+
+
+def gravar_csv(arquivo: Path, turma: dict[str, list[Resultado]]) -> None:
+    """Uma linha por aluno: quantas regras, o nível, e uma coluna para cada regra (1 passou, 0 falhou)."""
+    with arquivo.open("w", newline="", encoding="utf-8-sig") as saida:  # com BOM: sem ele o Excel erra os acentos
+        planilha = csv.writer(saida)
+        nomes = [resultado.regra.id for resultado in next(iter(turma.values()), [])]
+        planilha.writerow(["aluno", "passaram", "regras", "nivel", *nomes])
+        for aluno, resultados in turma.items():
+            notas = [int(resultado.falha is None) for resultado in resultados]
+            planilha.writerow([aluno, sum(notas), len(notas), nivel_completo(resultados), *notas])
+
+
+# --- O comando ------------------------------------------------------------------------------------
+
+
+class Analisador(argparse.ArgumentParser):
+    """O `ArgumentParser` com os erros em português."""
+
+    def error(self, message: str) -> NoReturn:
+        message = re.sub(r"unrecognized arguments: (.*)", r"opção desconhecida: \1", message)
+        message = re.sub(r"argument (\S+): expected one argument", r"a opção \1 precisa de um valor", message)
+        message = re.sub(r"argument (\S+): invalid \w+ value: (.*)", r"a opção \1 não aceita \2", message)
+        self.exit(2, f"conferir.py: {message}\nUse --help para ver as opções.\n")
+
+
+def ler_opcoes(argumentos: Sequence[str] | None = None) -> argparse.Namespace:
+    analisador = Analisador(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    analisador.add_argument("--comando", help="o que sobe o seu servidor; {porta} é a porta em que ele deve aceitar")
+    analisador.add_argument("--programa", help="o que lança o seu cliente ou atendente; {porta}, e {nome} se quiser")
+    analisador.add_argument("--turma", type=Path, help=f"pasta com uma subpasta por aluno, e nela {COMANDO_DO_ALUNO}")
+    analisador.add_argument("--regras", action="store_true", help="mostra as regras, e não confere nada")
+    analisador.add_argument("--nivel", type=int, help="só as regras até este nível (1 a 6)")
+    analisador.add_argument("--so", default="", help="só as regras que começam assim, separadas por vírgulas")
+    analisador.add_argument("--prazo", type=float, default=3.0, help="segundos de cada passo (padrão: 3)")
+    analisador.add_argument("--json", type=Path, help="grava os resultados neste arquivo")
+    analisador.add_argument("--csv", type=Path, help="com --turma, grava as notas neste arquivo")
+    opcoes = analisador.parse_args(argumentos)
+    pedidos = [nome for nome in ("comando", "programa", "turma", "regras") if getattr(opcoes, nome)]
+    if len(pedidos) != 1 and pedidos != ["programa", "regras"]:
+        analisador.error("diga o que conferir: --comando, --programa ou --turma (ou --regras, para ver as regras)")
+    for comando in opcoes.comando, opcoes.programa:
+        if comando and "{porta}" not in comando:
+            analisador.error('o comando precisa de {porta}: "python servidor.py --porta {porta}"')
+    if opcoes.turma and not opcoes.turma.is_dir():
+        analisador.error(f"a pasta {opcoes.turma} não existe")
+    if opcoes.nivel is not None and not 1 <= opcoes.nivel <= 6:
+        analisador.error("--nivel vai de 1 a 6")
+    if not 0 < opcoes.prazo <= 600:
+        analisador.error("--prazo são segundos, acima de zero e até 600")
+    try:
+        livro = PROGRAMA if opcoes.programa else SERVIDOR
+        opcoes.regras_pedidas = livro.escolher(opcoes.nivel, filter(None, opcoes.so.replace(" ", "").split(",")))
+    except ValueError as erro:
+        analisador.error(f"{erro}; --regras mostra todas")
+    return opcoes
+
+
+def main(argumentos: Sequence[str] | None = None) -> int:
+    """O comando `python docs/conferir.py`."""
+    for saida in sys.stdout, sys.stderr:
+        saida.reconfigure(errors="replace")  # há consoles sem setas nem acentos
+    opcoes = ler_opcoes(argumentos)
+    regras = opcoes.regras_pedidas
+    if opcoes.regras:
+        for regra in regras:
+            print(f"{regra.nivel}  {regra.id:<26} {regra.frase}")
+        return 0
+    if opcoes.turma:
+        turma = conferir_turma(opcoes.turma, regras, opcoes)
+        if opcoes.csv:
+            gravar_csv(opcoes.csv, turma)
+        return int(any(resultado.falha for resultados in turma.values() for resultado in resultados))
+    alvo = Alvo(opcoes.comando or opcoes.programa, None, opcoes.prazo)
+    inicio = time.monotonic()
+    resultados = mostrar(conferir_servidor(regras, alvo) if opcoes.comando else conferir(regras, alvo, Cena), len(regras))
+    print(f"({time.monotonic() - inicio:.1f} s)")
+    if opcoes.json:
+        opcoes.json.write_text(json.dumps(em_json(resultados), ensure_ascii=False, indent=2), encoding="utf-8")
+    return int(any(resultado.falha for resultado in resultados))
+
+
+def interrompivel() -> None:
+    """Ctrl+C e SIGTERM param o conferidor, e também chegam ao servidor, mesmo se quem nos lançou os ignorava."""
+    for sinal in signal.SIGINT, signal.SIGTERM:
+        signal.signal(sinal, signal.default_int_handler)
+
+
+if __name__ == "__main__":
+    interrompivel()
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("Interrompido.")
