@@ -165,7 +165,7 @@ class Participante(Fio):
         self.sock.settimeout(0.5)
         try:
             while enviados < bytes_:
-                enviados += self.sock.send(bloco)
+                enviados += self.sock.send(bloco[enviados % len(bloco) :])
         except OSError:
             pass
         self.fita.anota(self.nome, self.IDA, f"{enviados} bytes, sem parar: {linha[:20]!r}...")
@@ -174,14 +174,14 @@ class Participante(Fio):
         """As próximas linhas têm de ser estas. O que se pula não conta: um `AVISO:` pode vir a qualquer hora."""
         puladas = pulando, "AVISO:", '{"comando":"aviso"'
         for esperada in linhas:
-            self._ate = min(time.monotonic() + self.prazo, self.limite)
+            self._novo_passo()
             while not _igual(esperada, chegou := self._proxima(_mostrar(esperada))):
                 if chegou is FECHOU or not chegou.replace(" ", "").startswith(puladas):
                     raise Falha(self._le(_mostrar(esperada)), _mostrar(chegou))
 
     def ate(self, comeco: str | tuple[str, ...]) -> str:
         """Lê até uma linha que comece assim (ou de um destes jeitos), e a devolve: o caminho até o que se confere."""
-        self._ate = min(time.monotonic() + self.prazo, self.limite)
+        self._novo_passo()
         while True:
             chegou = self._proxima(f"uma linha que começa por {comeco!r}")
             if chegou is FECHOU:
@@ -191,7 +191,7 @@ class Participante(Fio):
 
     def alguma(self, exigida: bool = True) -> str | None:
         """A próxima linha, qualquer que seja; se não é exigida, `None` quando não vem."""
-        self._ate = min(time.monotonic() + self.prazo / (1 if exigida else 2), self.limite)
+        self._novo_passo(self.prazo if exigida else self.prazo / 2)
         try:
             return self._proxima("alguma resposta")
         except Falha:
@@ -216,6 +216,9 @@ class Participante(Fio):
 
     # Como se lê.
 
+    def _novo_passo(self, prazo: float | None = None) -> None:
+        self._ate = min(time.monotonic() + (prazo or self.prazo), self.limite)
+
     def _le(self, o_que: str) -> str:
         return f"{self.nome} lê {o_que}" if self.nome else o_que
 
@@ -225,10 +228,12 @@ class Participante(Fio):
             linha = self.linha()
         except TimeoutError:
             avisos = [lida for lida in self.lidas[-1:] if lida and lida.startswith("AVISO:")]
-            veio = f"depois de {avisos[0]!r}, nada" if avisos else "nada"
+            veio = f"nada em {self.prazo:g} s"
+            if avisos:
+                veio += f", depois de {avisos[0]!r}"
             if self._resto:
-                veio += f" (só meia linha, sem o \\n: {self._resto[:60]!r})"
-            raise Falha(self._le(esperado), f"{veio}, em {self.prazo:g} s") from None
+                veio += f"; só meia linha, sem o \\n: {self._resto[:60]!r}"
+            raise Falha(self._le(esperado), veio) from None
         except ConnectionError:
             raise Falha(self._le(esperado), f"o fim do fluxo no meio de uma linha: {self._resto[:60]!r}") from None
         except UnicodeDecodeError as erro:
@@ -246,8 +251,10 @@ class Participante(Fio):
             return b""
         self.fita.anota(self.nome, self.VOLTA, dados or "(fim do fluxo)")
         self._recebidos += len(dados)
-        if self._recebidos > self.MAXIMO_LIDO or time.monotonic() > self._ate + self.prazo:
+        if self._recebidos > self.MAXIMO_LIDO:
             raise Falha("poucas linhas de resposta", f"{self._recebidos} bytes, e não para")
+        if time.monotonic() > self._ate + self.prazo:
+            raise TimeoutError  # chega sempre mais, e não o que se espera
         return dados
 
 

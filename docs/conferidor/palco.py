@@ -28,9 +28,13 @@ class Regra:
 
 
 class Livro:
-    """As regras, pela ordem em que estão escritas. `livro.regra(...)` é o decorador que acrescenta uma."""
+    """As regras, pela ordem em que estão escritas. `livro.regra(...)` é o decorador que acrescenta uma.
 
-    def __init__(self) -> None:
+    A dica que não diz o que ler manda ler `estudo`.
+    """
+
+    def __init__(self, estudo: str) -> None:
+        self.estudo = estudo
         self.regras: dict[str, Regra] = {}
 
     def regra(self, nivel: int, frase: str, ancora: str, dica: str, no_windows: bool = True) -> Callable:
@@ -38,8 +42,9 @@ class Livro:
 
         def anotar(dialogo: Callable) -> Callable:
             nome = dialogo.__name__.replace("_", "-")
+            completa = dica if "Veja" in dica else f"{dica}. Veja {self.estudo}"
             if no_windows or not NO_WINDOWS:
-                self.regras[nome] = Regra(nome, nivel, frase, ancora, dica, dialogo)
+                self.regras[nome] = Regra(nome, nivel, frase, ancora, completa, dialogo)
             return dialogo
 
         return anotar
@@ -69,7 +74,7 @@ class Alvo:
     @property
     def duracao(self) -> float:
         """Segundos de uma regra inteira, por mais passos que tenha."""
-        return self.subida + 8 * self.prazo
+        return self.subida + 5 * self.prazo
 
 
 @dataclass
@@ -102,7 +107,7 @@ class Palco:
 
     def conecta(self, nome: str, **opcoes) -> Participante:
         """Alguém que ainda não disse nada. Espera o servidor subir tentando esta mesma conexão."""
-        ate = time.monotonic() + (self.alvo.prazo if self.participantes else self.alvo.subida)
+        ate = min(time.monotonic() + (self.alvo.prazo if self.participantes else self.alvo.subida), self.limite)
         while True:
             try:
                 novo = Participante(self.endereco, nome, self.fita, self.alvo.prazo, self.limite, **opcoes)
@@ -114,6 +119,8 @@ class Palco:
                 time.sleep(0.01)
             else:
                 self.participantes.append(novo)
+                if time.monotonic() > self.limite:
+                    raise Falha("todos se conectam", f"{len(self.participantes)}, em {self.alvo.duracao:g} s")
                 return novo
 
     def entra(self, tipo: str, nome: str, **opcoes) -> Participante:
@@ -164,9 +171,9 @@ class Palco:
     def _recusa(self, erro: OSError) -> str:
         disse = self.servidor.ultima_frase()
         return (
-            f"{'nada' if isinstance(erro, TimeoutError) else 'recusa'}, em {self.alvo.subida:g} s; o programa está rodando"
+            f"{'ninguém atende' if isinstance(erro, TimeoutError) else 'a conexão é recusada'}; o programa está rodando"
             + (f" e disse: {disse}" if disse else "")
-            + ". Ele aceita na porta que recebe no lugar de {porta}?"
+            + ("" if self.participantes else ". Ele aceita na porta que recebe no lugar de {porta}?")
         )
 
 

@@ -13,7 +13,7 @@ from conferidor.palco import Alvo, Livro
 from conferidor.processo import Processo, porta_livre
 from conferidor.regras import COMANDOS, CONVERSA, FIM, IDENTIFICACAO, LIMPAR, LINHAS, RECV
 
-PROGRAMA = Livro()
+PROGRAMA = Livro("cliente.py")
 regra = PROGRAMA.regra
 
 THREADS = "São duas threads: uma parada no recv, outra no teclado. Veja ouvir_servidor em cliente.py"
@@ -192,7 +192,7 @@ def programa_mostra_sem_digitar(cena: Cena) -> None:
         cena.mostra(texto)
 
 
-@regra(3, "Acentos e emojis passam intactos, nos dois sentidos.", LINHAS, "Encode e decode em UTF-8, sempre dito")
+@regra(3, "Acentos e emojis passam intactos, nos dois sentidos.", LINHAS, "Use encode e decode em UTF-8, sempre dito")
 def programa_acentos(cena: Cena) -> None:
     cena.conversa().envia("[Beatriz]: Atenção 🙂")
     cena.mostra("Atenção 🙂")
@@ -215,7 +215,7 @@ def programa_fim(cena: Cena) -> None:
     cena.mostra("Até amanhã.")
 
 
-@regra(4, "Depois do `FIM:` o cliente acaba sozinho; o atendente atende o próximo.", FIM, f"O input não acorda sozinho: {THREADS}")
+@regra(4, "Depois do `FIM:` o cliente acaba sozinho; o atendente atende o próximo.", FIM, f"O input não acorda sozinho. {THREADS}")
 def programa_depois_do_fim(cena: Cena) -> None:
     fio = cena.conversa()
     fio.envia("FIM:Atendimento encerrado.")
@@ -227,13 +227,13 @@ def programa_depois_do_fim(cena: Cena) -> None:
     cena.mostra("cheguei")
 
 
-@regra(4, "Se o servidor cai, o programa o diz e acaba.", FIM, f"Recv devolveu b'': é o fim. E {THREADS}")
+@regra(4, "Se o servidor cai, o programa o diz e acaba.", FIM, f"O recv devolveu b'': é o fim. {THREADS}")
 def programa_sem_servidor_no_meio(cena: Cena) -> None:
     cena.conversa().fecha()
     cena.termina()
 
 
-@regra(4, "Se não há servidor, o programa o diz e acaba.", FIM, "Connect levanta ConnectionRefusedError")
+@regra(4, "Se não há servidor, o programa o diz e acaba.", FIM, "O connect levanta ConnectionRefusedError")
 def programa_sem_servidor(cena: Cena) -> None:
     with contextlib.ExitStack() as no_fim:
         sozinha = Cena(cena.alvo, ouvir=False)
@@ -245,7 +245,7 @@ def programa_sem_servidor(cena: Cena) -> None:
             raise Falha("uma frase para a pessoa", "nada")
 
 
-@regra(4, "Quando o teclado acaba, o programa acaba, o mais tardar com a conversa.", FIM, "Input levanta EOFError")
+@regra(4, "Quando o teclado acaba, o programa acaba, o mais tardar com a conversa.", FIM, "O input levanta EOFError")
 def programa_teclado_acaba(cena: Cena) -> None:
     fio = cena.conversa()
     cena.mostra("Beatriz")

@@ -8,7 +8,7 @@ from conferidor.dialogo import FECHOU, Falha, Participante
 from conferidor.palco import Livro, Palco
 from conferidor.processo import permitir_descritores
 
-SERVIDOR = Livro()
+SERVIDOR = Livro("docs/passos/README.md")
 regra = SERVIDOR.regra
 
 # As seções da página do protocolo.
@@ -31,6 +31,7 @@ RECV = "Um recv não é uma mensagem: junte os bytes e corte em \\n. Veja docs/e
 TRAVA = "Olhar a lista e mudá-la é um passo só, com a trava na mão. Veja docs/experimentos/02_sem_a_trava.py"
 ENVIO = "Não envie com a trava na mão: quem não lê para todos. Veja docs/experimentos/03_enviar_sob_a_trava.py"
 ORDEM = "A ordem dos envios é a das decisões. Veja docs/experimentos/04_enviar_depois_de_soltar.py"
+CLOSE = "Depois do FIM:, shutdown: close não acorda quem está no recv. Veja docs/experimentos/05_close_nao_acorda_recv.py"
 LISTEN = "A fila do listen é de quem ainda não foi aceito. Veja docs/experimentos/06_fila_do_listen.py"
 BASE = "É o começo de tudo: leia um tipo, peça o nome. Veja docs/passos/passo0.py"
 LIMPAR = "O texto de um passa pelo terminal do outro. Veja limpar em protocolo.py"
@@ -341,14 +342,14 @@ def espera_atendente(palco: Palco) -> None:
 # --- Nível 4: o fim, de todos os jeitos -----------------------------------------------------------
 
 
-@regra(4, "O cliente fecha a conexão: o atendente sabe quem saiu, e como.", FIM, "Recv devolveu b'': é o fim")
+@regra(4, "O cliente fecha a conexão: o atendente sabe quem saiu, e como.", FIM, "O recv devolveu b'': é o fim")
 def fim_cliente_fecha(palco: Palco) -> None:
     yuri, ana = palco.par()
     yuri.fecha()
     ana.espera(YURI_DESCONECTOU)
 
 
-@regra(4, "O atendente fecha a conexão: o cliente sabe, e é desconectado.", FIM, "Recv devolveu b'': é o fim")
+@regra(4, "O atendente fecha a conexão: o cliente sabe, e é desconectado.", FIM, CLOSE)
 def fim_atendente_fecha(palco: Palco) -> None:
     yuri, ana = palco.par()
     ana.fecha()
@@ -363,7 +364,7 @@ def fim_cliente_encerra(palco: Palco) -> None:
     ana.espera(YURI_ENCERROU)
 
 
-@regra(4, "O atendente manda `FIM:`: os dois sabem, e o cliente é desconectado.", FIM, "Quem se desconecta é o cliente")
+@regra(4, "O atendente manda `FIM:`: os dois sabem, e o cliente é desconectado.", FIM, CLOSE)
 def fim_atendente_encerra(palco: Palco) -> None:
     yuri, ana = palco.par()
     ana.envia("FIM:")
@@ -390,7 +391,7 @@ def fim_proximo(palco: Palco) -> None:
     ana.espera("CONECTADO:Bia")
 
 
-@regra(4, "O atendente volta para o fim da fila dos atendentes.", FIM, "Append, e não insert(0, ...)")
+@regra(4, "O atendente volta para o fim da fila dos atendentes.", FIM, "É append, e não insert(0, ...)")
 def fim_da_fila(palco: Palco) -> None:
     yuri, ana = palco.par()
     caio = palco.atendente("Caio")
@@ -445,7 +446,7 @@ def fim_ultima_mensagem(palco: Palco) -> None:
     ana.ate("FIM:")
 
 
-@regra(4, "Fechar só a sua metade da conexão conta como sair.", FIM, "Recv devolveu b'': feche também o seu lado")
+@regra(4, "Fechar só a sua metade da conexão conta como sair.", FIM, "O recv devolveu b'': feche também o seu lado")
 def fim_meio_fechamento(palco: Palco) -> None:
     yuri, ana = palco.par()
     yuri.para_de_escrever()
@@ -462,7 +463,7 @@ def fim_sem_identificar(palco: Palco) -> None:
     palco.entra("CLIENTE", "Yuri").espera("FILA:1")
 
 
-@regra(4, "Ctrl+C no servidor: todos leem `FIM:Servidor encerrado.`", FIM, "Trate KeyboardInterrupt", no_windows=False)
+@regra(4, "Ctrl+C no servidor: todos leem `FIM:Servidor encerrado.`", FIM, "É um KeyboardInterrupt: trate-o", no_windows=False)
 def fim_servidor(palco: Palco) -> None:
     todos = [*palco.par(), palco.cliente("Bia"), palco.cliente("Caio")]
     palco.servidor.interrompe()
@@ -589,14 +590,14 @@ def rede_nome_sem_fim(palco: Palco) -> None:
     yuri.ate("FIM:")
 
 
-@regra(5, "Quem cai no meio da conversa (RST) sai como quem fecha.", FIM, "Recv levanta ConnectionResetError: é um fim também")
+@regra(5, "Quem cai no meio da conversa (RST) sai como quem fecha.", FIM, "O recv levanta ConnectionResetError: é um fim também")
 def rede_rst(palco: Palco) -> None:
     yuri, ana = palco.par()
     yuri.some()
     ana.espera(YURI_DESCONECTOU)
 
 
-@regra(5, "Quem cai na fila (RST) sai dela, e os de trás avançam.", FILA, "Recv levanta ConnectionResetError: é um fim também")
+@regra(5, "Quem cai na fila (RST) sai dela, e os de trás avançam.", FILA, "O recv levanta ConnectionResetError: é um fim também")
 def rede_rst_na_fila(palco: Palco) -> None:
     yuri, bia = palco.cliente("Yuri"), palco.cliente("Bia")
     yuri.some()
@@ -621,7 +622,7 @@ def rede_mil_mensagens(palco: Palco) -> None:
     ana.espera(*(f"[Yuri]: mensagem {i}" for i in range(1000)))
 
 
-@regra(5, "Mil conexões de uma vez: cada um com o seu par, ninguém com dois, ninguém esquecido.", FILA, f"{TRAVA}; e {LISTEN}")
+@regra(5, "Mil conexões de uma vez: cada um com o seu par, ninguém com dois, ninguém esquecido.", FILA, f"{LISTEN}. {TRAVA}")
 def rede_mil_conexoes(palco: Palco) -> None:
     permitir_descritores(3000)
     tipos = {"C": "CLIENTE", "A": "ATENDENTE"}
@@ -637,7 +638,7 @@ def rede_mil_conexoes(palco: Palco) -> None:
             raise Falha(f"{um.nome} é o par do seu par", f"{um.nome} fala com {par[um.nome]}, e este, com outro")
 
 
-@regra(5, "Bytes que não são UTF-8 viram `U+FFFD`.", LINHAS, "Decode(..., 'replace'): um byte de outro não derruba ninguém")
+@regra(5, "Bytes que não são UTF-8 viram `U+FFFD`.", LINHAS, "Use decode(..., 'replace'): um byte de outro não derruba ninguém")
 def rede_utf8(palco: Palco) -> None:
     yuri, ana = palco.par()
     yuri.envia(b"a\xffb\n")
@@ -700,7 +701,7 @@ def limpeza_bidi(palco: Palco) -> None:
     ana.espera("[Yuri]: abc")
 
 
-@regra(5, "O nome é normalizado (NFC).", IDENTIFICACAO, "Unicodedata.normalize: é o mesmo nome, escrito de dois jeitos")
+@regra(5, "O nome é normalizado (NFC).", IDENTIFICACAO, "Use unicodedata.normalize: é o mesmo nome, escrito de dois jeitos")
 def nome_nfc(palco: Palco) -> None:
     ana = palco.atendente("Ana")
     palco.entra("CLIENTE", "Jose\u0301")
