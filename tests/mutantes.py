@@ -9,6 +9,7 @@ Fica fora da suíte: cada defeito roda os testes até o primeiro que falha, e ce
 
 import argparse
 import ast
+import contextlib
 import copy
 import random
 import shutil
@@ -110,12 +111,33 @@ def _em_uma_linha(no: ast.AST) -> str:
     return " ".join(ast.unparse(ast.fix_missing_locations(no)).split())[:70]
 
 
-def achado(defeito: Defeito) -> bool:
-    """Diz se a suíte, rodada numa cópia do projeto com o defeito, falha ou trava."""
+class Troca(NamedTuple):
+    """Um defeito escrito à mão: um trecho, que tem de aparecer uma vez só no arquivo, e o que fica no lugar."""
+
+    arquivo: str
+    trecho: str
+    troca: str
+
+    def plantado(self) -> str:
+        """O programa com o defeito."""
+        programa = (RAIZ / self.arquivo).read_text(encoding="utf-8")
+        assert programa.count(self.trecho) == 1, f"não aparece uma vez só em {self.arquivo}: {self.trecho}"
+        return programa.replace(self.trecho, self.troca)
+
+
+@contextlib.contextmanager
+def copia_com(defeito: Defeito | Troca) -> Iterator[Path]:
+    """A pasta de uma cópia do projeto com o defeito."""
     with tempfile.TemporaryDirectory() as pasta:
         copia = Path(pasta) / "projeto"
         shutil.copytree(RAIZ, copia, ignore=shutil.ignore_patterns(".*", "__pycache__"))
         (copia / defeito.arquivo).write_text(defeito.plantado(), encoding="utf-8")
+        yield copia
+
+
+def achado(defeito: Defeito) -> bool:
+    """Diz se a suíte, rodada numa cópia do projeto com o defeito, falha ou trava."""
+    with copia_com(defeito) as copia:
         comando = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *TESTES]
         try:
             return subprocess.run(comando, cwd=copia, capture_output=True, timeout=PRAZO).returncode != 0

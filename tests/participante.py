@@ -1,53 +1,22 @@
 """O participante de teste: alguém na outra ponta do fio, com dois verbos, `envia` e `espera`."""
 
-import collections
-import select
-import socket
-import struct
+import sys
+from pathlib import Path
 
-PRAZO = 10.0
-"""Segundos que se espera pelo que tem de acontecer. Só se esgotam num teste que falha."""
+sys.path.append(str(Path(__file__).parent.parent / "docs"))
 
-FECHOU = None
-"""No lugar de uma linha: o fim do fluxo."""
+from conferidor.dialogo import FECHOU, PRAZO, Fio  # noqa: E402
+
+__all__ = ["FECHOU", "PRAZO", "Anfitriao", "Participante"]
 
 
-class Participante:
-    """Uma conexão crua com o servidor. Toda espera tem prazo, e o texto que chega tem de ser UTF-8."""
-
-    def __init__(self, endereco: tuple, nome: str = "", buffers: int | None = None) -> None:
-        self.nome = nome
-        self.sock = socket.socket()
-        if buffers is not None:  # bytes; antes de conectar: depois, a janela já foi combinada
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffers)
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffers)
-        self.sock.settimeout(PRAZO)
-        try:
-            self.sock.connect(endereco[:2])
-        except OSError:
-            self.sock.close()
-            raise
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._prontas: collections.deque[bytes] = collections.deque()  # linhas inteiras ainda não lidas
-        self._resto = b""
-
-    def envia(self, *linhas: str | bytes) -> None:
-        """Manda tudo num envio só. Um `str` é uma linha e ganha o seu `\\n`; `bytes` vão como estão."""
-        self.sock.sendall(b"".join(item if isinstance(item, bytes) else f"{item}\n".encode() for item in linhas))
+class Participante(Fio):
+    """A mesma conexão crua do conferidor dos alunos, e as exigências de um teste: nada se pula, e o que falta é erro."""
 
     def linha(self) -> str | None:
-        """A próxima linha que o servidor mandou, ou `FECHOU`."""
-        while not self._prontas:
-            dados = self.sock.recv(65536)
-            if not dados:
-                if self._resto:  # só acontece a quem foi cortado por não ler
-                    raise ConnectionError(f"o fluxo acabou no meio de uma linha: {self._resto!r}")
-                return FECHOU
-            *prontas, self._resto = (self._resto + dados).split(b"\n")
-            self._prontas.extend(prontas)
-        linha = self._prontas.popleft()
-        assert len(linha) < 4096, "nenhuma linha do servidor passa de 4096 bytes"
-        return linha.decode()
+        linha = super().linha()
+        assert linha is FECHOU or len(linha.encode()) < 4096, "nenhuma linha do servidor passa de 4096 bytes"
+        return linha
 
     def espera(self, *linhas: str | None) -> None:
         """As próximas linhas têm de ser exatamente estas."""
@@ -62,23 +31,6 @@ class Participante:
             assert linha is not FECHOU, f"{self.nome or 'alguém'} esperava {ultima!r}, e a conexão acabou"
             antes.append(linha)
         return antes
-
-    def tem_o_que_ler(self, espera: float = 0.0) -> bool:
-        """Diz se o servidor mandou algo, ou o manda em até `espera` segundos."""
-        return bool(self._prontas or select.select([self.sock], [], [], espera)[0])
-
-    def para_de_escrever(self) -> None:
-        """Fecha só a sua metade da conexão."""
-        self.sock.shutdown(socket.SHUT_WR)
-
-    def some(self) -> None:
-        """Desfaz a conexão com um RST, sem se despedir."""
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.sock.close()
-
-    def fecha(self) -> None:
-        """Fecha a conexão; pode ser chamada mais de uma vez."""
-        self.sock.close()
 
 
 class Anfitriao:

@@ -27,13 +27,13 @@ LINHAS, IDENTIFICACAO, COMANDOS, FILA, CONVERSA, FIM, GARANTIAS, PEDIDOS, INTERV
 )
 
 # O que estudar.
-RECV = "Um recv não é uma mensagem: junte os bytes e corte em \\n. Veja docs/experimentos/01_recv_nao_e_mensagem.py"
+RECV = "Um recv não é uma mensagem: junte os bytes e corte em \\n. Veja docs/passos/passo1.py e docs/experimentos/01_recv_nao_e_mensagem.py"
 TRAVA = "Olhar a lista e mudá-la é um passo só, com a trava na mão. Veja docs/experimentos/02_sem_a_trava.py"
 ENVIO = "Não envie com a trava na mão: quem não lê para todos. Veja docs/experimentos/03_enviar_sob_a_trava.py"
 ORDEM = "A ordem dos envios é a das decisões. Veja docs/experimentos/04_enviar_depois_de_soltar.py"
 CLOSE = "Depois do FIM:, shutdown: close não acorda quem está no recv. Veja docs/experimentos/05_close_nao_acorda_recv.py"
 LISTEN = "A fila do listen é de quem ainda não foi aceito. Veja docs/experimentos/06_fila_do_listen.py"
-BASE = "É o começo de tudo: leia um tipo, peça o nome. Veja docs/passos/passo0.py"
+BASE = "É o começo de tudo: leia o tipo, peça o nome, forme os pares. Veja docs/passos/passo1.py"
 LIMPAR = "O texto de um passa pelo terminal do outro. Veja limpar em protocolo.py"
 EXTENSAO = "É uma das extensões. Veja docs/extensoes.md"
 
@@ -435,6 +435,7 @@ def fim_depois(palco: Palco) -> None:
     ana.ate("CONECTADO:")
     bia.envia("oi")
     ana.espera("[Bia]: oi")
+    ana.nao_leu("tarde demais")
 
 
 @regra(4, "A mensagem de quem fecha em seguida chega, e antes do `FIM:`.", GARANTIAS, ORDEM)
