@@ -132,7 +132,7 @@ def conferir_turma(pasta: Path, regras: Sequence[Regra], opcoes: argparse.Namesp
             comando = (aluno / COMANDO_DO_ALUNO).read_text(encoding="utf-8-sig").strip().splitlines()[0]
             resultados = list(conferir_servidor(regras, Alvo(comando, aluno, opcoes.prazo)))
         except (OSError, IndexError, UnicodeDecodeError):
-            falha = Falha(f"{COMANDO_DO_ALUNO} com o comando na primeira linha", "não há")
+            falha = Falha("o comando do servidor, na primeira linha", f"não há {COMANDO_DO_ALUNO}")
             resultados = [Resultado(regra, falha) for regra in regras]
         turma[aluno.name] = resultados
         motivo = resultados[0].falha

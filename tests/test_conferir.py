@@ -1,9 +1,7 @@
 """O conferidor dos alunos: as suas regras contra o servidor, cada uma contra o seu defeito, e ele contra programas ruins."""
 
-import contextlib
 import csv
 import json
-import os
 import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -14,31 +12,31 @@ import pytest
 from defeitos import DEFEITOS
 from mutantes import RAIZ, Troca, copia_com
 from participante import PRAZO
-from test_experimentos import conferir as acabou_bem
+from test_experimentos import conferir as acabou
 from test_experimentos import rodar
 from test_protocolo import casos
 
-from conferidor.palco import Alvo, Palco, conferir, conferir_uma
+import conferir as modulo
+from conferidor.palco import Alvo, Palco, Resultado, conferir, conferir_uma
 from conferidor.programa import PROGRAMA, Cena
 from conferidor.regras import SERVIDOR
 
-CONFERIR = RAIZ / "docs" / "conferir.py"
 DE_PROCESSO = "fim-servidor", "fim-servidor-codigo"  # interrompem o servidor
-DEMORADAS = ("rede-mil-conexoes",)
+DEMORADA = "rede-mil-conexoes"
 
 
-def comando(programa: str = "servidor.py", raiz: Path = RAIZ) -> str:
+def comando(programa: str | Path = "servidor.py", raiz: Path = RAIZ) -> str:
     return f'"{sys.executable}" "{raiz / programa}" --porta {{porta}}'
 
 
-def falhas(resultados) -> dict[str, str]:
-    return {resultado.regra.id: str(resultado.falha) for resultado in resultados if resultado.falha}
+def falhas(resultados) -> list[str]:
+    return [f"{um.regra.id}: {um.falha} {um.depois}" for um in resultados if um.falha]
 
 
 # --- As regras contra o servidor ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("nome", [nome for nome in SERVIDOR.regras if nome not in DE_PROCESSO + DEMORADAS])
+@pytest.mark.parametrize("nome", [nome for nome in SERVIDOR.regras if nome not in (*DE_PROCESSO, DEMORADA)])
 def test_regra(servidor, nome):
     """O servidor, vigiado, cumpre a regra."""
 
@@ -48,6 +46,17 @@ def test_regra(servidor, nome):
 
     resultado = conferir_uma(SERVIDOR.regras[nome], Alvo("", prazo=PRAZO), montar)
     assert resultado.falha is None, "\n".join([str(resultado.falha), *resultado.fita])
+
+
+def test_as_regras_que_interrompem_o_servidor():
+    """Com Ctrl+C, todos leem a despedida e o processo acaba com código 0."""
+    assert not falhas(conferir(SERVIDOR.escolher(so=DE_PROCESSO), Alvo(comando(), prazo=PRAZO)))
+
+
+@pytest.mark.demorado
+def test_todas_as_regras_com_um_servidor_para_cada():
+    """Como um aluno as roda: um processo por regra, e mil conexões."""
+    assert not falhas(conferir(SERVIDOR.escolher(), Alvo(comando(), prazo=PRAZO)))
 
 
 def test_cada_regra_aponta_o_que_existe():
@@ -92,3 +101,176 @@ def test_uma_amostra_dos_defeitos():
 def test_todos_os_defeitos():
     """Cada defeito é apontado pela sua regra."""
     assert not passam_com_o_defeito(*DEFEITOS)
+
+
+# --- O conferidor contra programas ruins ----------------------------------------------------------
+
+RUIM = """
+import socket, sys
+escuta = socket.create_server(("127.0.0.1", int(sys.argv[-1])))
+aceitas = []
+while True:
+    c, _ = escuta.accept()
+    aceitas.append(c)
+    {}
+"""
+
+
+@pytest.fixture
+def ruim(tmp_path):
+    """O comando de um servidor que faz isto com cada conexão que aceita."""
+
+    def escrever(faz: str) -> str:
+        (tmp_path / "ruim.py").write_text(RUIM.format(faz), encoding="utf-8")
+        return comando("ruim.py", tmp_path)
+
+    return escrever
+
+
+@casos(
+    "faz, veio",
+    {
+        "nao-responde": ("pass", "nada em 0.3 s"),
+        "fecha": ("c.close()", "o fim do fluxo"),
+        "fala-sem-fim-de-linha": ('c.sendall(b"NOME:")', "só meia linha, .*NOME:"),
+        "responde-lixo": ('c.sendall(b"\\xff\\xfe\\n")', "bytes que não são UTF-8"),
+        "responde-outra-coisa": ('c.sendall(b"Bem-vindo!\\n")', "'Bem-vindo!'"),
+        "corta-no-meio": ('c.sendall(b"NOM"); c.close()', "no meio de uma linha"),
+        "inunda": ('while True: c.sendall(b"x" * 99999)', "nada em 0.3 s; só meia linha|bytes, e não para"),
+        "inunda-de-avisos": ('while True: c.sendall(b"AVISO:oi\\n" * 9999)', "nada em 0.3 s|bytes, e não para"),
+        "morre": ('c.recv(9); sys.exit("quebrei")', "o fim do fluxo"),
+    },
+)
+def test_o_servidor_ruim_tem_o_seu_relato(ruim, faz, veio):
+    """Faça o que fizer, a regra acaba no prazo e diz o que viu."""
+    (resultado,) = conferir(SERVIDOR.escolher(so=["tipo-cliente"]), Alvo(ruim(faz), prazo=0.3, subida=PRAZO))
+    assert re.search(veio, resultado.falha.veio)
+    assert "quebrei" not in faz or resultado.depois == "o servidor terminou com código 1, dizendo: quebrei"
+
+
+OUTRA_PORTA = "Ele aceita na porta que recebe"
+
+
+@casos(
+    "linha, veio",
+    {
+        "comando-que-nao-existe": ("programa-que-nao-existe {porta}", "não existe"),
+        "aspas-abertas": ("'python {porta}", "aspas que não fecham"),
+        "uma-pasta": ("/ {porta}", "."),
+        "erro": (f'"{sys.executable}" -c "1/0" {{porta}}', "terminou com código 1, dizendo: ZeroDivisionError"),
+        "outra-porta": (f'"{sys.executable}" -c "input()" {{porta}}', OUTRA_PORTA),
+    },
+)
+def test_o_servidor_que_nao_sobe_e_dito_uma_vez(linha, veio, capsys):
+    """Sem servidor não há regras: um relato só, e nenhum traceback."""
+    resultados = modulo.mostrar(modulo.conferir_servidor(SERVIDOR.escolher(), Alvo(linha, subida=PRAZO if veio != OUTRA_PORTA else 0.3)), niveis=True)
+    saida = capsys.readouterr().out
+    assert re.search(veio, resultados[0].falha.veio) and saida.count("FALHOU") == 1
+    assert saida.endswith("nenhum nível completo\n")
+
+
+def test_o_relato(ruim):
+    """A falha traz a frase, a ligação, a fita, o esperado, o que veio e a dica; no fim, quantas e que nível."""
+    saida = acabou(rodar(modulo.__file__, "--comando", ruim('c.sendall("Olá!\\n".encode())'), "--nivel", "1"), codigo=1)
+    relato = saida.partition("FALHOU  tipo-atendente")[0]
+    for trecho in "(docs/protocolo.md#identificação)", "Yuri   C → S      8 bytes  'CLIENTE\\n'", "dica:     É o começo":
+        assert trecho in relato
+    assert "esperado: Yuri lê 'NOME:'\n  veio:     'Olá!'" in relato
+    assert "b'Ol\\xc3\\xa1!\\n'" in relato  # os bytes, quando o texto não diz tudo
+    assert re.search(r"\n\d de 12 regras; nenhum nível completo\n", saida)
+
+
+def test_o_nivel_completo_e_o_json(tmp_path):
+    """Código 0 com o nível pedido completo; o arquivo traz cada regra."""
+    opcoes = "--comando", comando(), "--nivel", "1", "--prazo", str(PRAZO), "--json", str(tmp_path / "notas.json")
+    assert "\n12 de 12 regras; nível 1 completo\n" in acabou(rodar(modulo.__file__, *opcoes))
+    notas = json.loads((tmp_path / "notas.json").read_text(encoding="utf-8"))
+    assert (notas["passaram"], notas["regras"], notas["nivel"]) == (12, 12, 1)
+    assert [nota["regra"] for nota in notas["resultados"]] == [regra.id for regra in SERVIDOR.escolher(nivel=1)]
+
+
+@casos("falhou, nivel", {"nada": ([], 6), "no-primeiro": ([1, 4], 0), "no-quarto": ([6, 4], 3)})
+def test_o_nivel_e_o_anterior_a_primeira_falha(falhou, nivel):
+    """Um nível está completo se tudo nele e nos anteriores passou."""
+    faltam = list(falhou)
+    resultados = []
+    for regra in SERVIDOR.escolher():
+        falha = faltam.remove(regra.nivel) or ValueError() if regra.nivel in faltam else None
+        resultados.append(Resultado(regra, falha))
+    assert modulo.nivel_completo(resultados) == nivel
+
+
+def test_a_turma(tmp_path, capsys):
+    """Uma linha por aluno, na tela e no CSV, também de quem não entregou ou não sobe."""
+    for aluno, escrito in ("Ana", f"\ufeff{comando()}\n"), ("Bia", None), ("Caio", "nada {porta}"):
+        (tmp_path / aluno).mkdir()
+        if escrito:
+            (tmp_path / aluno / "comando.txt").write_text(escrito, encoding="utf-8")
+    notas = tmp_path / "notas.csv"
+    assert modulo.main(["--turma", str(tmp_path), "--csv", str(notas), "--so", "tipo-c", "--prazo", str(PRAZO)]) == 1
+    ana, bia, caio = capsys.readouterr().out.splitlines()
+    assert ana.split() == "Ana 2 de 2 regras".split() and "comando.txt" in bia and "não existe" in caio
+    with notas.open(encoding="utf-8-sig", newline="") as aberto:
+        cabecalho, *linhas = csv.reader(aberto)
+    assert cabecalho == ["aluno", "passaram", "regras", "nivel", "tipo-cliente", "tipo-calado"]
+    assert [linha[:3] for linha in linhas] == [["Ana", "2", "2"], ["Bia", "0", "2"], ["Caio", "0", "2"]]
+
+
+@casos(
+    "opcoes, erro",
+    {
+        "nada": ([], "diga o que conferir"),
+        "dois": (["--comando", "x {porta}", "--turma", "."], "diga o que conferir"),
+        "sem-porta": (["--comando", "java Servidor"], "precisa de {porta}"),
+        "regra-que-nao-ha": (["--regras", "--so", "fila,voar"], "nenhuma regra começa por 'voar'"),
+        "nivel": (["--regras", "--nivel", "7"], "--nivel vai de 1 a 6"),
+        "prazo": (["--regras", "--prazo", "já"], "a opção --prazo não aceita 'já'"),
+        "pasta": (["--turma", "pasta-que-nao-ha"], "não existe"),
+        "opcao": (["--regras", "--tudo"], "opção desconhecida: --tudo"),
+    },
+)
+def test_o_uso_errado(opcoes, erro, capsys):
+    """Código 2, e uma frase."""
+    with pytest.raises(SystemExit, match="2"):
+        modulo.main(opcoes)
+    assert erro in capsys.readouterr().err
+
+
+# --- O programa do aluno --------------------------------------------------------------------------
+
+
+@casos(
+    "programa, regras",
+    {
+        "cliente": ("cliente.py", ["programa-nome", "programa-fala", "programa-depois", "programa-teclado"]),
+        "atendente": ("atendente.py", ["programa-tipo", "programa-depois"]),
+    },
+)
+def test_os_programas_de_terminal(programa, regras):
+    """Os nossos cumprem uma amostra das regras do outro lado."""
+    assert not falhas(conferir(PROGRAMA.escolher(so=regras), Alvo(comando(programa), prazo=PRAZO), Cena))
+
+
+@pytest.mark.demorado
+@casos("programa", {"cliente": "cliente.py", "atendente": "atendente.py"})
+def test_os_programas_de_terminal_em_tudo(programa):
+    """E todas as outras."""
+    assert not falhas(conferir(PROGRAMA.escolher(), Alvo(comando(programa), prazo=PRAZO), Cena))
+
+
+@casos(
+    "faz, falham",
+    {
+        "nao-se-conecta": ("", {"conecta", "tipo", "fim"}),
+        "traceback": ("s.sendall(b'CLIENTE\\n'); s.recv(99); 1/0", {"nome", "fim"}),
+        "um-recv": ("s.sendall(b'CLIENTE\\n')\nwhile True: print(s.recv(1024).decode())", {"nome"}),
+    },
+)
+def test_o_programa_ruim_tem_o_seu_relato(tmp_path, faz, falham):
+    """Faça o que fizer o programa, cada regra acaba no prazo e diz o que viu."""
+    programa = "import socket, sys\ns = socket.create_connection(('127.0.0.1', int(sys.argv[-1])))\n" + faz
+    (tmp_path / "ruim.py").write_text(programa if faz else "", encoding="utf-8")
+    regras = [regra for regra in PROGRAMA.escolher() if regra.id[9:] in ("conecta", "tipo", "nome", "fim")]
+    resultados = list(conferir(regras, Alvo(comando("ruim.py", tmp_path), prazo=0.3, subida=PRAZO), Cena))
+    assert {um.regra.id[9:] for um in resultados if um.falha} >= falham
+    assert not any("Traceback" in linha for um in resultados for linha in (*um.fita, um.depois))

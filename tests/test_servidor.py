@@ -1,7 +1,8 @@
 """O protocolo visto de fora: o que `docs/` promete ao leitor, conferido em sockets de verdade.
 
 A resposta do servidor é a sincronização: nenhum teste dorme, e toda leitura tem prazo. O que cada um lê numa história
-qualquer está em `test_extensoes.py`, com o modelo; aqui está o que ele não vê: os bytes, os prazos e os sockets.
+qualquer está em `test_extensoes.py`, com o modelo; o que um aluno confere no seu servidor, em `test_conferir.py`. Aqui
+está o que um e outro não veem: os casos-limite, os prazos e os sockets.
 """
 
 import contextlib
@@ -21,20 +22,13 @@ from atendimento.carteiro import Carteiro
 NAO_UTF8 = "AVISO:Nem tudo o que você mandou é UTF-8; o que não é chega como �."
 LONGA_DEMAIS = "AVISO:Mensagem longa demais (máximo de 4096 bytes); não foi enviada."
 NA_FILA = "AVISO:Você ainda está na fila; sua mensagem será entregue ao atendente."
-LIMITE_NA_FILA = "AVISO:Limite de mensagens na espera atingido; a mensagem não foi guardada."
-SEM_CLIENTE = "AVISO:Nenhum cliente conectado; a mensagem não foi enviada."
 TIPO_INVALIDO = "FIM:Tipo inválido: envie CLIENTE ou ATENDENTE."
 NOME_INVALIDO = "FIM:Nome inválido: use de 1 a 40 caracteres, sem colchetes."
 PARECE_TELNET = "FIM:Tipo inválido: parece Telnet; escolha a conexão bruta (raw)."
 ESGOTADO = "FIM:Tempo de identificação esgotado."
 LOTADO = "FIM:Servidor lotado; tente mais tarde."
 SAIU_DA_FILA = "FIM:Você saiu da fila."
-SEM_CONVERSA = "AVISO:Nenhuma conversa para encerrar."
-VOCE_ENCERROU = "FIM:Atendimento encerrado. Você encerrou a conversa."
-YURI_ENCERROU = "FIM:Atendimento encerrado. O cliente Yuri encerrou a conversa."
 YURI_DESCONECTOU = "FIM:Atendimento encerrado. O cliente Yuri desconectou."
-ANA_ENCERROU = "FIM:Atendimento encerrado. O atendente Ana encerrou a conversa."
-ANA_DESCONECTOU = "FIM:Atendimento encerrado. O atendente Ana desconectou."
 DESLIGADO = "FIM:Servidor encerrado."
 
 FAMILIA = "👨\u200d👩\u200d👧"  # três emojis unidos por ZWJ
@@ -46,17 +40,6 @@ vai_embora_de_tres_jeitos = casos(
 
 
 # --- Enquadramento e limpeza ----------------------------------------------------------------------
-
-
-@casos("tamanho", {"um-byte": 1, "cinco-bytes": 5, "quatro-kib": 4096, "tudo-junto": 1 << 20})
-def test_o_resultado_nao_depende_do_tamanho_dos_pedacos(servidor, tamanho):
-    """O mesmo fluxo de bytes dá as mesmas linhas, cortado onde for."""
-    ana, yuri = servidor.atendente("Ana", "FILA:OK"), servidor.conecta("Yuri")
-    fluxo = f"CLIENTE\r\nYuri\nolá\r\n[Yuri]: ação {FAMILIA}\n\n{'x' * 5000}\ntchau\n".encode()
-    for inicio in range(0, len(fluxo), tamanho):
-        yuri.envia(fluxo[inicio : inicio + tamanho])
-    yuri.espera("NOME:", "CONECTADO:Ana", LONGA_DEMAIS)
-    ana.espera("CONECTADO:Yuri", "[Yuri]: olá", f"[Yuri]: ação {FAMILIA}", "[Yuri]: tchau")
 
 
 @casos(
@@ -142,15 +125,6 @@ def test_a_limpeza_do_texto(servidor, enviado, chega):
 EM_BRANCO = b"\n", b"\r\n", b"   \n", b"\t\n", b"\x00\x1b\n", "\u2028\u00a0\u202e\n".encode()
 
 
-@casos("vai_embora", {"fecha": Participante.fecha, "meia": Participante.para_de_escrever})
-def test_o_que_chega_sem_fim_de_linha_nao_e_mensagem(servidor, vai_embora):
-    """A linha que a conexão cortou ao meio não chega a ninguém; as inteiras chegam."""
-    yuri, ana = servidor.par()
-    yuri.envia("inteira", b"[Yuri]: pela metade")
-    vai_embora(yuri)
-    ana.espera("[Yuri]: inteira", YURI_DESCONECTOU, "FILA:OK")
-
-
 # --- Identificação --------------------------------------------------------------------------------
 
 
@@ -200,18 +174,6 @@ def test_o_comeco_da_conexao(servidor, dados, respostas, tamanho):
     for inicio in range(0, len(dados), tamanho):
         alguem.envia(dados[inicio : inicio + tamanho])
     alguem.espera(*respostas)
-
-
-def test_o_nome_so_e_pedido_depois_do_tipo(servidor):
-    """O servidor fala depois de quem chega: com meia linha, ainda não diz nada."""
-    yuri = servidor.conecta()
-    yuri.envia(b"CLI")
-    servidor.cliente("Beto", "FILA:1")
-    assert not yuri.tem_o_que_ler()
-    yuri.envia(b"ENTE\n")
-    yuri.espera("NOME:")
-    yuri.envia(b"Yu", b"ri\n")
-    yuri.espera("FILA:2")
 
 
 @casos(
@@ -315,21 +277,6 @@ def test_a_senha_incorreta(abrir_servidor, tentativa):
 # --- A conversa -----------------------------------------------------------------------------------
 
 
-@casos("quem", {"cliente": "cliente", "atendente": "atendente"})
-def test_o_prefixo_da_mensagem(servidor, quem):
-    """Ninguém fala em nome de outro, e nada que se digite na conversa chega como comando."""
-    yuri, ana = servidor.par()
-    fala, ouve = (yuri, ana) if quem == "cliente" else (ana, yuri)
-    prefixo = f"[{fala.nome}]: "
-    como_vao = f"{prefixo}Olá!", f"{prefixo}{prefixo}oi", f"{prefixo}FIM:"
-    fala.envia(*como_vao)
-    ouve.espera(*como_vao)
-    outros = f"[{ouve.nome}]: oi", "[]: oi", f"[{fala.nome}]:oi", f" {prefixo}oi", f"[{fala.nome}", "FIM", " FIM:"
-    comandos = "CONECTADO:x", "FILA:1", "FILA:OK", "AVISO:x", "NOME:", "SENHA:", "ATENDENTE", "fim:", "/sair", "Olá!"
-    fala.envia(*outros, *comandos)
-    ouve.espera(*(f"{prefixo}{linha}" for linha in outros + comandos))
-
-
 def test_o_carteiro_publica_as_posicoes(servidor):
     """Em rajada as posições podem ser resumidas, mas só diminuem, até a última."""
     clientes = [servidor.cliente(f"C{i}", f"FILA:{i}") for i in range(1, 13)]
@@ -342,17 +289,6 @@ def test_o_carteiro_publica_as_posicoes(servidor):
 
 
 @vai_embora_de_tres_jeitos
-def test_quem_conversa_desconecta(servidor, vai_embora):
-    """O atendente que fica volta para a fila; o cliente que fica é desconectado."""
-    yuri, ana = servidor.par()
-    vai_embora(yuri)
-    ana.espera(YURI_DESCONECTOU, "FILA:OK")
-    beto = servidor.cliente("Beto", "CONECTADO:Ana")
-    vai_embora(ana)
-    beto.espera(ANA_DESCONECTOU, FECHOU)
-
-
-@vai_embora_de_tres_jeitos
 def test_quem_cai_na_fila_nao_e_chamado(servidor, vai_embora):
     """Um cliente e um atendente que caíram esperando não formam par com ninguém."""
     for tipo, fila in ("CLIENTE", "FILA:1"), ("ATENDENTE", "FILA:OK"):
@@ -361,16 +297,6 @@ def test_quem_cai_na_fila_nao_e_chamado(servidor, vai_embora):
         caido.fecha()
         servidor.espera_que_fechem()
     servidor.par("Yuri", "Ana")
-
-
-def test_o_que_o_cliente_diz_depois_do_fim_nao_chega(servidor):
-    """O `FIM:` é a última linha que conta: o que vem colado a ele é descartado."""
-    yuri, ana = servidor.par()
-    yuri.envia("FIM:", "tarde demais", "FIM:", b"x" * 9000, "\n")
-    yuri.espera(VOCE_ENCERROU, FECHOU)
-    ana.espera(YURI_ENCERROU, "FILA:OK")
-    servidor.cliente("Beto", "CONECTADO:Ana")
-    ana.espera("CONECTADO:Beto")
 
 
 @casos("quem", {"cliente": "cliente", "atendente": "atendente"})

@@ -59,8 +59,10 @@ class Processo:
                 **grupo,
             )
         except (OSError, ValueError) as erro:
-            motivo = "não existe" if isinstance(erro, FileNotFoundError) else getattr(erro, "strerror", None) or str(erro)
-            raise Falha("o comando roda", f"{comando!r}: {motivo}") from None
+            motivo = "há aspas que não fecham" if isinstance(erro, ValueError) else erro.strerror
+            if isinstance(erro, FileNotFoundError):
+                motivo = "não existe"
+            raise Falha("o comando roda", f"{comando}: {motivo}") from None
         self._vivos.add(self)
         self._leitura = threading.Thread(target=self._ler, name="saida", daemon=True)
         self._leitura.start()

@@ -457,7 +457,7 @@ def fim_meio_fechamento(palco: Palco) -> None:
 
 @regra(4, "Quem vai embora sem se identificar não deixa rastro.", FILA, "Só entra na fila quem já tem nome")
 def fim_sem_identificar(palco: Palco) -> None:
-    for dito in b"", b"CLIENTE\n":
+    for dito in b"", b"CLI", b"CLIENTE\n":
         alguem = palco.conecta("alguém")
         alguem.envia(dito)
         alguem.fecha()
@@ -493,6 +493,8 @@ def aos_pedacos(palco: Palco, tamanho: int) -> None:
     fluxo = f"CLIENTE\r\nYuri\r\nolá\n[Yuri]: ação {FAMILIA}\n{'x' * 3000}\n{'é' * 1500}\ntchau\n".encode()
     for inicio in range(0, len(fluxo), tamanho):
         yuri.envia(fluxo[inicio : inicio + tamanho])
+        if inicio < 4 * tamanho:
+            palco.da_uma_volta()  # os primeiros pedaços, o servidor lê um a um
     ana.ate("CONECTADO:")
     for texto in "olá", f"ação {FAMILIA}", "x" * 3000, "é" * 1500, "tchau":
         ana.espera(f"[Yuri]: {texto}")
@@ -749,8 +751,7 @@ def pausa_na_fila(palco: Palco) -> None:
     ana = palco.atendente("Ana")
     ana.envia("PAUSA:")
     ana.espera("AVISO:Você está em pausa.")
-    palco.cliente("Yuri")
-    ana.nada_chegou()
+    palco.entra("CLIENTE", "Yuri").espera("FILA:1")
     ana.envia("VOLTA:")
     ana.espera("CONECTADO:Yuri")
 
