@@ -1,12 +1,12 @@
-"""Meu servidor passa? Confere, regra por regra, se um programa segue `docs/protocolo.md`. Serve para qualquer linguagem.
+"""Meu servidor passa? Confere, regra por regra, se um programa, em qualquer linguagem, segue `docs/protocolo.md`.
 
     python docs/conferir.py --comando "java Servidor {porta}"
     python docs/conferir.py --comando "python servidor.py --porta {porta}" --nivel 3 --so fila,fim --json notas.json
     python docs/conferir.py --programa "python meu_cliente.py --porta {porta}"
     python docs/conferir.py --turma entregas/ --csv notas.csv
 
-A página do aluno é `docs/conferir.md`. Termina com código 0 se todas as regras pedidas passaram, 1 se alguma falhou, 2 se
-o comando foi escrito errado.
+A página do aluno é `docs/conferir.md`. Código 0 se todas as regras pedidas passaram, 1 se alguma falhou, 2 se o comando
+foi escrito errado.
 """
 
 import argparse
@@ -22,8 +22,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from conferidor.dialogo import Falha
-from conferidor.palco import Alvo, Palco, Regra, Resultado, com_servidor, conferir, conferir_uma
-from conferidor.processo import NO_WINDOWS
+from conferidor.palco import Alvo, Palco, Regra, Resultado, conferir, conferir_uma
 from conferidor.programa import PROGRAMA, Cena
 from conferidor.regras import SERVIDOR
 
@@ -166,7 +165,9 @@ class Analisador(argparse.ArgumentParser):
 
 
 def ler_opcoes(argumentos: Sequence[str] | None = None) -> argparse.Namespace:
-    analisador = Analisador(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    analisador = Analisador(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     analisador.add_argument("--comando", help="o que sobe o seu servidor; {porta} é a porta em que ele deve aceitar")
     analisador.add_argument("--programa", help="o que lança o seu cliente ou atendente; {porta}, e {nome} se quiser")
     analisador.add_argument("--turma", type=Path, help=f"pasta com uma subpasta por aluno, e nela {COMANDO_DO_ALUNO}")

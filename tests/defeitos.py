@@ -12,7 +12,7 @@ _REPASSE = "destino, comandos = estado.par, (mensagem,)"
 _VEZ = "destino.vez.acquire()  # ainda com a trava na mão: ninguém passa à frente"
 _DESPEDIDA = "            fato.contar(quem, fim)\n            self._enfileirar(fato, quem)"
 _PARA_QUEM_FEZ = "        if not caiu:\n            self._acabar_para"
-_RST = "            except OSError:\n                return b\"\""
+_RST = '            except OSError:\n                return b""'
 _PREFIXO = "linha.startswith(self._prefixo):\n            linha = linha[len(self._prefixo) :]\n        elif"
 
 DEFEITOS = {
@@ -33,7 +33,7 @@ DEFEITOS = {
     "nome-repetido": (
         _FILAS,
         "if quem in self.user_states:\n                quem.tipo",
-        "if quem in self.user_states and nome not in {outro.nome for outro in self.user_states}:\n                quem.tipo",
+        "if quem in self.user_states and nome not in {um.nome for um in self.user_states}:\n                quem.tipo",
     ),
     "linha-crlf": (_PROTOCOLO, 'limpar(linha.removesuffix("\\r"))', "limpar(linha)"),
     "linha-em-branco-antes": (_SERVIDOR, "and not lida.strip() for lida in", "and lida is None for lida in"),
@@ -67,17 +67,27 @@ DEFEITOS = {
         "for atendente in self.fila_atendentes:",
         "for atendente in reversed(self.fila_atendentes):",
     ),
-    "par-fantasma": (_FILAS, "if self.user_states.pop(quem).fase is Fase.FILA:", "if self.user_states.pop(quem) is None:"),
+    "par-fantasma": (
+        _FILAS,
+        "if self.user_states.pop(quem).fase is Fase.FILA:",
+        "if self.user_states.pop(quem) is None:",
+    ),
     # Nível 3
     "conversa-cliente": (
-        _FILAS, _REPASSE, 'destino, comandos = estado.par, (mensagem,) if quem.tipo is Tipo.ATENDENTE else (Aviso(""),)'
+        _FILAS,
+        _REPASSE,
+        'destino, comandos = estado.par, (mensagem,) if quem.tipo is Tipo.ATENDENTE else (Aviso(""),)',
     ),
     "conversa-atendente": (
-        _FILAS, _REPASSE, 'destino, comandos = estado.par, (mensagem,) if quem.tipo is Tipo.CLIENTE else (Aviso(""),)'
+        _FILAS,
+        _REPASSE,
+        'destino, comandos = estado.par, (mensagem,) if quem.tipo is Tipo.CLIENTE else (Aviso(""),)',
     ),
     "conversa-integra": (_PROTOCOLO, _PREFIXO, f"False and {_PREFIXO}"),
     "conversa-nome-alheio": (
-        _PROTOCOLO, _PREFIXO, 'linha.startswith("["):\n            linha = linha.partition("]: ")[2]\n        elif'
+        _PROTOCOLO,
+        _PREFIXO,
+        'linha.startswith("["):\n            linha = linha.partition("]: ")[2]\n        elif',
     ),
     "conversa-comando": (_PROTOCOLO, _PREFIXO, _PREFIXO.removesuffix("elif") + "if"),
     "conversa-acentos": (_PROTOCOLO, "_RETIRADOS = [", "_RETIRADOS = [0x200D, "),
@@ -86,7 +96,7 @@ DEFEITOS = {
     "conversa-pares": (
         _FILAS,
         "destino, comandos = estado.par,",
-        "destino, comandos = next(um for um, dele in self.user_states.items() if dele.par and um.tipo is not quem.tipo),",
+        "destino, comandos = next(um for um, seu in self.user_states.items() if seu.par and um.tipo is not quem.tipo),",
     ),
     "espera-guarda": (_FILAS, "if do_cliente.guardadas:", "if False:"),
     "espera-aviso": (_FILAS, "avisos = [] if estado.guardadas else [NA_ESPERA]", "avisos = [NA_ESPERA]"),
@@ -95,8 +105,16 @@ DEFEITOS = {
     # Nível 4
     "fim-cliente-fecha": (_FILAS, 'estado.par, "desconectou")', 'estado.par, "saiu")'),
     "fim-atendente-fecha": (_FILAS, "            self._retirar(fato, quem, fim)", "            fato.contar(quem, fim)"),
-    "fim-cliente-encerra": (_FILAS, _PARA_QUEM_FEZ, _PARA_QUEM_FEZ.replace("caiu", "caiu and quem.tipo is Tipo.ATENDENTE")),
-    "fim-atendente-encerra": (_FILAS, _PARA_QUEM_FEZ, _PARA_QUEM_FEZ.replace("caiu", "caiu and quem.tipo is Tipo.CLIENTE")),
+    "fim-cliente-encerra": (
+        _FILAS,
+        _PARA_QUEM_FEZ,
+        _PARA_QUEM_FEZ.replace("caiu", "caiu and quem.tipo is Tipo.ATENDENTE"),
+    ),
+    "fim-atendente-encerra": (
+        _FILAS,
+        _PARA_QUEM_FEZ,
+        _PARA_QUEM_FEZ.replace("caiu", "caiu and quem.tipo is Tipo.CLIENTE"),
+    ),
     "fim-atendente-volta": (_FILAS, _DESPEDIDA, "            fato.contar(quem, fim)"),
     "fim-proximo": (_FILAS, _DESPEDIDA, _DESPEDIDA.replace("fim)", "fim); fato.contar(quem, Fila(None))")),
     "fim-da-fila": (_FILAS, "self.fila_atendentes.append(quem)", "self.fila_atendentes.insert(0, quem)"),
@@ -108,15 +126,19 @@ DEFEITOS = {
     ),
     "fim-com-texto": (_PROTOCOLO, '"FIM": (Fim, "mensagem"),\n', '"FIM": (Fim, None),\n'),
     "fim-depois": (
-        _PROTOCOLO, "comandos.append(Mensagem(self.nome, seguidas))", "comandos.insert(0, Mensagem(self.nome, seguidas))"
+        _PROTOCOLO,
+        "comandos.append(Mensagem(self.nome, seguidas))",
+        "comandos.insert(0, Mensagem(self.nome, seguidas))",
     ),
     "fim-ultima-mensagem": (
         _SERVIDOR,
         _LINHAS,
-        '            linhas, self.lidas = getattr(self, "lidas", []), self.separador.alimentar(dados)  # uma leitura depois',
+        '            linhas, self.lidas = getattr(self, "lidas", []), self.separador.alimentar(dados)  # atrasadas',
     ),
     "fim-meio-fechamento": (
-        _FILAS, "            self._retirar(fato, quem)\n", '            self._retirar(fato, quem, Fim("Até logo."))\n'
+        _FILAS,
+        "            self._retirar(fato, quem)\n",
+        '            self._retirar(fato, quem, Fim("Até logo."))\n',
     ),
     "fim-sem-identificar": (
         _FILAS,
@@ -182,7 +204,11 @@ DEFEITOS = {
     ),
     "pronto-com-texto": (_PROTOCOLO, "if pedido and not argumento.strip():", "if pedido:"),
     "departamento-nenhum": (_PROTOCOLO, "inválido: este servidor não tem", "inválido: não há"),
-    "departamento-todos": (_PROTOCOLO, "if varios and pedidos == [TODOS]:", "if opcoes and varios and pedidos == [TODOS]:"),
+    "departamento-todos": (
+        _PROTOCOLO,
+        "if varios and pedidos == [TODOS]:",
+        "if opcoes and varios and pedidos == [TODOS]:",
+    ),
     "transferir-nenhum": (_FILAS, "fato.contar(atendente, Aviso(str(erro)))", "fato.contar(atendente, Fim(str(erro)))"),
     "json-entrada": (_PROTOCOLO, 'nome = self._texto(objeto, "nome") if "nome" in objeto else None', "nome = None"),
     "json-pergunta": (_PROTOCOLO, '[{"comando": campo}]', '[{"comando": "pergunta"}]'),

@@ -11,7 +11,7 @@ __all__ = ["FECHOU", "PRAZO", "Anfitriao", "Participante"]
 
 
 class Participante(Fio):
-    """A mesma conexão crua do conferidor dos alunos, e as exigências de um teste: nada se pula, e o que falta é erro."""
+    """A conexão crua do conferidor dos alunos, com as exigências de um teste: nada se pula, e o que falta é erro."""
 
     def linha(self) -> str | None:
         linha = super().linha()

@@ -1,4 +1,4 @@
-"""O conferidor dos alunos: as suas regras contra o servidor, cada uma contra o seu defeito, e ele contra programas ruins."""
+"""O conferidor dos alunos: as regras contra o servidor, cada uma contra o seu defeito, e ele contra programas ruins."""
 
 import csv
 import json
@@ -8,18 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
+import conferir as modulo
 import pytest
+from conferidor.palco import Alvo, Palco, Resultado, conferir, conferir_uma
+from conferidor.programa import PROGRAMA, Cena
+from conferidor.regras import SERVIDOR
 from defeitos import DEFEITOS
 from mutantes import RAIZ, Troca, copia_com
 from participante import PRAZO
 from test_experimentos import conferir as acabou
 from test_experimentos import rodar
 from test_protocolo import casos
-
-import conferir as modulo
-from conferidor.palco import Alvo, Palco, Resultado, conferir, conferir_uma
-from conferidor.programa import PROGRAMA, Cena
-from conferidor.regras import SERVIDOR
 
 DE_PROCESSO = "fim-servidor", "fim-servidor-codigo"  # interrompem o servidor
 DEMORADA = "rede-mil-conexoes"
@@ -163,7 +162,10 @@ OUTRA_PORTA = "Ele aceita na porta que recebe"
 )
 def test_o_servidor_que_nao_sobe_e_dito_uma_vez(linha, veio, capsys):
     """Sem servidor não há regras: um relato só, e nenhum traceback."""
-    resultados = modulo.mostrar(modulo.conferir_servidor(SERVIDOR.escolher(), Alvo(linha, subida=PRAZO if veio != OUTRA_PORTA else 0.3)), niveis=True)
+    resultados = modulo.mostrar(
+        modulo.conferir_servidor(SERVIDOR.escolher(), Alvo(linha, subida=PRAZO if veio != OUTRA_PORTA else 0.3)),
+        niveis=True,
+    )
     saida = capsys.readouterr().out
     assert re.search(veio, resultados[0].falha.veio) and saida.count("FALHOU") == 1
     assert saida.endswith("nenhum nível completo\n")
@@ -173,7 +175,11 @@ def test_o_relato(ruim):
     """A falha traz a frase, a ligação, a fita, o esperado, o que veio e a dica; no fim, quantas e que nível."""
     saida = acabou(rodar(modulo.__file__, "--comando", ruim('c.sendall("Olá!\\n".encode())'), "--nivel", "1"), codigo=1)
     relato = saida.partition("FALHOU  tipo-atendente")[0]
-    for trecho in "(docs/protocolo.md#identificação)", "Yuri   C → S      8 bytes  'CLIENTE\\n'", "dica:     É o começo":
+    for trecho in (
+        "(docs/protocolo.md#identificação)",
+        "Yuri   C → S      8 bytes  'CLIENTE\\n'",
+        "dica:     É o começo",
+    ):
         assert trecho in relato
     assert "esperado: Yuri lê 'NOME:'\n  veio:     'Olá!'" in relato
     assert "b'Ol\\xc3\\xa1!\\n'" in relato  # os bytes, quando o texto não diz tudo
@@ -209,7 +215,7 @@ def test_a_turma(tmp_path, capsys):
     notas = tmp_path / "notas.csv"
     assert modulo.main(["--turma", str(tmp_path), "--csv", str(notas), "--so", "tipo-c", "--prazo", str(PRAZO)]) == 1
     ana, bia, caio = capsys.readouterr().out.splitlines()
-    assert ana.split() == "Ana 2 de 2 regras".split() and "comando.txt" in bia and "não existe" in caio
+    assert ana.split() == ["Ana", "2", "de", "2", "regras"] and "comando.txt" in bia and "não existe" in caio
     with notas.open(encoding="utf-8-sig", newline="") as aberto:
         cabecalho, *linhas = csv.reader(aberto)
     assert cabecalho == ["aluno", "passaram", "regras", "nivel", "tipo-cliente", "tipo-calado"]

@@ -16,7 +16,7 @@ from conferidor.dialogo import Falha
 
 NO_WINDOWS = os.name == "nt"
 
-# Longe das que o sistema escolhe sozinho para quem se conecta; embaralhadas, para que dois conferidores não se encontrem.
+# Longe das que o sistema dá a quem se conecta; embaralhadas, para que dois conferidores não se encontrem.
 _PORTAS = collections.deque(random.sample(range(20_000, 32_000), 12_000))
 
 

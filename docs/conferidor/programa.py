@@ -1,7 +1,7 @@
 """As regras do outro lado: um servidor de mentira conduz o cliente, ou o atendente, que o aluno escreveu.
 
-O programa é lançado com um teclado e uma tela que são pipes: o que ele lê da entrada é o que a regra digita, e o que
-ele escreve na saída é o que a pessoa veria. O servidor de mentira diz o que o de verdade diria, cortado onde a regra quer.
+O teclado e a tela do programa são pipes: o que ele lê da entrada é o que a regra digita, e o que ele escreve na saída é
+o que a pessoa veria. O servidor de mentira diz o que o de verdade diria, cortado onde a regra quer.
 """
 
 import contextlib
@@ -153,7 +153,7 @@ def programa_nome(cena: Cena) -> None:
 # --- Nível 2 --------------------------------------------------------------------------------------
 
 
-@regra(2, "`FILA:<posição>`: o cliente vê a sua posição.", COMANDOS, "Separe o comando do que vem depois dos dois-pontos")
+@regra(2, "`FILA:<posição>`: o cliente vê a sua posição.", COMANDOS, "Corte a linha nos dois-pontos")
 def programa_fila(cena: Cena) -> None:
     fio = cena.apresenta()
     if not cena.atende:
@@ -161,7 +161,7 @@ def programa_fila(cena: Cena) -> None:
         cena.mostra("73")
 
 
-@regra(2, "`CONECTADO:<nome>`: a pessoa vê com quem fala.", COMANDOS, "Separe o comando do que vem depois dos dois-pontos")
+@regra(2, "`CONECTADO:<nome>`: a pessoa vê com quem fala.", COMANDOS, "Corte a linha nos dois-pontos")
 def programa_conectado(cena: Cena) -> None:
     cena.conversa()
     cena.mostra("Beatriz")
@@ -215,7 +215,7 @@ def programa_fim(cena: Cena) -> None:
     cena.mostra("Até amanhã.")
 
 
-@regra(4, "Depois do `FIM:` o cliente acaba sozinho; o atendente atende o próximo.", FIM, f"O input não acorda sozinho. {THREADS}")
+@regra(4, "Depois do `FIM:` o cliente acaba sozinho; o atendente atende o próximo.", FIM, THREADS)
 def programa_depois_do_fim(cena: Cena) -> None:
     fio = cena.conversa()
     fio.envia("FIM:Atendimento encerrado.")
@@ -261,7 +261,7 @@ def programa_teclado_acaba(cena: Cena) -> None:
 @regra(5, "Uma linha que chega byte a byte aparece inteira.", LINHAS, RECV)
 def programa_1_byte(cena: Cena) -> None:
     fio = cena.conversa()
-    for byte in "[Beatriz]: pedacinhos\n".encode():
+    for byte in b"[Beatriz]: pedacinhos\n":
         fio.envia(bytes([byte]))
     cena.mostra("pedacinhos")
 
@@ -275,12 +275,12 @@ def programa_juntas(cena: Cena) -> None:
         raise Falha("cada linha é um comando", "'AVISO:terceira' apareceu como se fosse da mensagem")
 
 
-@regra(5, "Um acento partido entre dois pedaços aparece inteiro.", LINHAS, "Decodifique a linha, e não o pedaço. " + RECV)
+@regra(5, "Um acento partido entre dois pedaços aparece inteiro.", LINHAS, RECV)
 def programa_acento_partido(cena: Cena) -> None:
     fio = cena.conversa()
-    fio.envia("[Beatriz]: sal".encode(), "ã".encode()[:1])
+    fio.envia(b"[Beatriz]: sal", "ã".encode()[:1])
     cena.mostra("Beatriz")
-    fio.envia("ã".encode()[1:], "o nobre".encode(), b"\n")
+    fio.envia("ã".encode()[1:], b"o nobre", b"\n")
     cena.mostra("salão nobre")
 
 

@@ -27,13 +27,21 @@ LINHAS, IDENTIFICACAO, COMANDOS, FILA, CONVERSA, FIM, GARANTIAS, PEDIDOS, INTERV
 )
 
 # O que estudar.
-RECV = "Um recv não é uma mensagem: junte os bytes e corte em \\n. Veja docs/passos/passo1.py e docs/experimentos/01_recv_nao_e_mensagem.py"
+RECV = (
+    "Um recv não é uma mensagem: junte os bytes e corte em \\n."
+    " Veja docs/passos/passo1.py e docs/experimentos/01_recv_nao_e_mensagem.py"
+)
 TRAVA = "Olhar a lista e mudá-la é um passo só, com a trava na mão. Veja docs/experimentos/02_sem_a_trava.py"
 ENVIO = "Não envie com a trava na mão: quem não lê para todos. Veja docs/experimentos/03_enviar_sob_a_trava.py"
 ORDEM = "A ordem dos envios é a das decisões. Veja docs/experimentos/04_enviar_depois_de_soltar.py"
-CLOSE = "Depois do FIM:, shutdown: close não acorda quem está no recv. Veja docs/experimentos/05_close_nao_acorda_recv.py"
+CLOSE = (
+    "Depois do FIM:, shutdown: close não acorda quem está no recv. Veja docs/experimentos/05_close_nao_acorda_recv.py"
+)
+CTRL_C = "Trate KeyboardInterrupt; as threads que não são daemon prendem o processo"
+RST = "O recv levanta ConnectionResetError: é um fim também"
 LISTEN = "A fila do listen é de quem ainda não foi aceito. Veja docs/experimentos/06_fila_do_listen.py"
 BASE = "É o começo de tudo: leia o tipo, peça o nome, forme os pares. Veja docs/passos/passo1.py"
+NOME = "Veja validar_nome em protocolo.py"
 LIMPAR = "O texto de um passa pelo terminal do outro. Veja limpar em protocolo.py"
 EXTENSAO = "É uma das extensões. Veja docs/extensoes.md"
 
@@ -262,7 +270,7 @@ def conversa_comando(palco: Palco) -> None:
         ana.espera(f"[Yuri]: {texto.removeprefix('[Yuri]: ')}")
 
 
-@regra(3, "Acentos e emojis passam intactos, inclusive os compostos.", LINHAS, "O texto é UTF-8 nos dois sentidos. " + RECV)
+@regra(3, "Acentos e emojis passam intactos, inclusive os compostos.", LINHAS, "UTF-8 nos dois sentidos. " + RECV)
 def conversa_acentos(palco: Palco) -> None:
     yuri, ana = palco.par()
     yuri.envia(f"Atenção, ação: {FAMILIA} e\u0301")
@@ -321,7 +329,7 @@ def espera_aviso(palco: Palco) -> None:
     yuri.leu_uma_vez(NA_FILA)
 
 
-@regra(3, "Na fila guardam-se 20 mensagens; da 21ª em diante, um aviso.", FILA, "Sem limite, um cliente enche a memória")
+@regra(3, "Na fila se guardam 20 mensagens; depois, um aviso.", FILA, "Sem limite, um cliente enche a memória")
 def espera_limite(palco: Palco) -> None:
     yuri = palco.cliente("Yuri")
     yuri.envia(*(f"mensagem {i}" for i in range(1, 23)))
@@ -402,7 +410,7 @@ def fim_da_fila(palco: Palco) -> None:
     caio.espera("CONECTADO:Bia")
 
 
-@regra(4, "`FIM:` do cliente na fila: despedida, e é desconectado.", FIM, "O mesmo comando, em outro estado: outra resposta")
+@regra(4, "`FIM:` do cliente na fila o desconecta.", FIM, "O mesmo comando, em outro estado: outra resposta")
 def fim_na_fila(palco: Palco) -> None:
     yuri = palco.cliente("Yuri")
     yuri.envia("FIM:")
@@ -426,7 +434,7 @@ def fim_com_texto(palco: Palco) -> None:
     ana.nao_leu("até logo")
 
 
-@regra(4, "Depois do `FIM:` o cliente já não fala com ninguém.", FIM, "Desconectado, o resto do que ele mandou se perde")
+@regra(4, "Depois do `FIM:` o cliente já não fala com ninguém.", FIM, "O resto do que ele mandou se perde")
 def fim_depois(palco: Palco) -> None:
     yuri, ana = palco.par()
     yuri.envia("FIM:", "tarde demais")
@@ -464,7 +472,7 @@ def fim_sem_identificar(palco: Palco) -> None:
     palco.entra("CLIENTE", "Yuri").espera("FILA:1")
 
 
-@regra(4, "Ctrl+C no servidor: todos leem `FIM:Servidor encerrado.`", FIM, "É um KeyboardInterrupt: trate-o", no_windows=False)
+@regra(4, "Ctrl+C no servidor: todos leem `FIM:Servidor encerrado.`", FIM, CTRL_C, no_windows=False)
 def fim_servidor(palco: Palco) -> None:
     todos = [*palco.par(), palco.cliente("Bia"), palco.cliente("Caio")]
     palco.servidor.interrompe()
@@ -472,7 +480,7 @@ def fim_servidor(palco: Palco) -> None:
         alguem.espera("FIM:Servidor encerrado.", FECHOU, pulando="FILA:")
 
 
-@regra(4, "Ctrl+C no servidor: o processo termina, com código 0.", FIM, "Threads que não são daemon o prendem", no_windows=False)
+@regra(4, "Ctrl+C no servidor: o processo termina, com código 0.", FIM, CTRL_C, no_windows=False)
 def fim_servidor_codigo(palco: Palco) -> None:
     yuri, ana = palco.par()
     palco.servidor.interrompe()
@@ -522,7 +530,7 @@ def rede_juntas(palco: Palco) -> None:
     ana.espera("[Yuri]: um", "[Yuri]: dois")
 
 
-@regra(5, "O tipo, o nome e as primeiras mensagens podem vir juntos.", IDENTIFICACAO, "O que sobra do nome é conversa. " + RECV)
+@regra(5, "O tipo, o nome e as primeiras mensagens podem vir juntos.", IDENTIFICACAO, RECV)
 def rede_tudo_junto(palco: Palco) -> None:
     ana, yuri = palco.atendente("Ana"), palco.conecta("Yuri")
     yuri.envia("CLIENTE", "Yuri", "oi", "tudo bem?")
@@ -593,14 +601,14 @@ def rede_nome_sem_fim(palco: Palco) -> None:
     yuri.ate("FIM:")
 
 
-@regra(5, "Quem cai no meio da conversa (RST) sai como quem fecha.", FIM, "O recv levanta ConnectionResetError: é um fim também")
+@regra(5, "Quem cai no meio da conversa (RST) sai como quem fecha.", FIM, RST)
 def rede_rst(palco: Palco) -> None:
     yuri, ana = palco.par()
     yuri.some()
     ana.espera(YURI_DESCONECTOU)
 
 
-@regra(5, "Quem cai na fila (RST) sai dela, e os de trás avançam.", FILA, "O recv levanta ConnectionResetError: é um fim também")
+@regra(5, "Quem cai na fila (RST) sai dela, e os de trás avançam.", FILA, RST)
 def rede_rst_na_fila(palco: Palco) -> None:
     yuri, bia = palco.cliente("Yuri"), palco.cliente("Bia")
     yuri.some()
@@ -625,7 +633,7 @@ def rede_mil_mensagens(palco: Palco) -> None:
     ana.espera(*(f"[Yuri]: mensagem {i}" for i in range(1000)))
 
 
-@regra(5, "Mil conexões de uma vez: cada um com o seu par, ninguém com dois, ninguém esquecido.", FILA, f"{LISTEN}. {TRAVA}")
+@regra(5, "Mil conexões de uma vez: cada um com o seu par, ninguém com dois.", FILA, f"{LISTEN}. {TRAVA}")
 def rede_mil_conexoes(palco: Palco) -> None:
     permitir_descritores(3000)
     tipos = {"C": "CLIENTE", "A": "ATENDENTE"}
@@ -641,7 +649,7 @@ def rede_mil_conexoes(palco: Palco) -> None:
             raise Falha(f"{um.nome} é o par do seu par", f"{um.nome} fala com {par[um.nome]}, e este, com outro")
 
 
-@regra(5, "Bytes que não são UTF-8 viram `U+FFFD`.", LINHAS, "Use decode(..., 'replace'): um byte de outro não derruba ninguém")
+@regra(5, "Bytes que não são UTF-8 viram `U+FFFD`.", LINHAS, "Use decode(..., 'replace')")
 def rede_utf8(palco: Palco) -> None:
     yuri, ana = palco.par()
     yuri.envia(b"a\xffb\n")
@@ -676,7 +684,7 @@ def rede_telnet(palco: Palco) -> None:
     yuri.espera(TELNET_INVALIDO, FECHOU)
 
 
-@regra(5, "Os caracteres de controle são retirados do que se repassa.", LINHAS, "Um ESC apaga a tela de quem lê. " + LIMPAR)
+@regra(5, "Os caracteres de controle são retirados do que se repassa.", LINHAS, LIMPAR)
 def limpeza_controles(palco: Palco) -> None:
     yuri, ana = palco.par()
     yuri.envia("\x1b[2Joi\x00\x07\x9b")
@@ -704,14 +712,14 @@ def limpeza_bidi(palco: Palco) -> None:
     ana.espera("[Yuri]: abc")
 
 
-@regra(5, "O nome é normalizado (NFC).", IDENTIFICACAO, "Use unicodedata.normalize: é o mesmo nome, escrito de dois jeitos")
+@regra(5, "O nome é normalizado (NFC).", IDENTIFICACAO, "Use unicodedata.normalize. " + NOME)
 def nome_nfc(palco: Palco) -> None:
     ana = palco.atendente("Ana")
     palco.entra("CLIENTE", "Jose\u0301")
     ana.espera("CONECTADO:Jos\xe9")
 
 
-@regra(5, "Um nome que não se vê é inválido.", IDENTIFICACAO, "Há espaços que strip() não tira. Veja validar_nome em protocolo.py")
+@regra(5, "Um nome que não se vê é inválido.", IDENTIFICACAO, "Há espaços que strip() não tira. " + NOME)
 def nome_invisivel(palco: Palco) -> None:
     for nome in "\u2800", "\u3164\u115f", "\u200b":
         palco.entra("CLIENTE", nome).ate("FIM:")
@@ -877,7 +885,7 @@ def json_conversa(palco: Palco) -> None:
     ana.ate("CONECTADO:Yuri")
     yuri.envia({"comando": "mensagem", "texto": "Olá!", "outra": 1})
     ana.espera("[Yuri]: Olá!")
-    ana.envia("[Ana]: Oi, \"Yuri\".")
+    ana.envia('[Ana]: Oi, "Yuri".')
     yuri.espera({"comando": "mensagem", "nome": "Ana", "texto": 'Oi, "Yuri".'})
 
 
