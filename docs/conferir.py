@@ -12,6 +12,7 @@ foi escrito errado.
 import argparse
 import csv
 import json
+import os
 import re
 import signal
 import sys
@@ -161,28 +162,34 @@ class Analisador(argparse.ArgumentParser):
         message = re.sub(r"unrecognized arguments: (.*)", r"opção desconhecida: \1", message)
         message = re.sub(r"argument (\S+): expected one argument", r"a opção \1 precisa de um valor", message)
         message = re.sub(r"argument (\S+): invalid \w+ value: (.*)", r"a opção \1 não aceita \2", message)
-        self.exit(2, f"conferir.py: {message}\nUse --help para ver as opções.\n")
+        self.exit(2, f"conferir.py: {message}\nUse --ajuda para ver as opções.\n")
 
 
 def ler_opcoes(argumentos: Sequence[str] | None = None) -> argparse.Namespace:
     analisador = Analisador(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        usage="python docs/conferir.py [opções]",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        add_help=False,
     )
-    analisador.add_argument("--comando", help="o que sobe o seu servidor; {porta} é a porta em que ele deve aceitar")
-    analisador.add_argument("--programa", help="o que lança o seu cliente ou atendente; {porta}, e {nome} se quiser")
-    analisador.add_argument("--turma", type=Path, help=f"pasta com uma subpasta por aluno, e nela {COMANDO_DO_ALUNO}")
-    analisador.add_argument("--regras", action="store_true", help="mostra as regras, e não confere nada")
-    analisador.add_argument("--nivel", type=int, help="só as regras até este nível (1 a 6)")
-    analisador.add_argument("--so", default="", help="só as regras que começam assim, separadas por vírgulas")
-    analisador.add_argument("--prazo", type=float, default=3.0, help="segundos de cada passo (padrão: 3)")
-    analisador.add_argument("--json", type=Path, help="grava os resultados neste arquivo")
-    analisador.add_argument("--csv", type=Path, help="com --turma, grava as notas neste arquivo")
+    opcao = analisador.add_argument_group("opções").add_argument
+    opcao("-h", "--ajuda", "--help", action="help", help="mostra esta ajuda")
+    opcao("--comando", help="o que sobe o seu servidor; {porta} é a porta em que ele deve aceitar")
+    opcao("--programa", help="o que lança o seu cliente ou atendente; {porta}, e {nome} se quiser")
+    opcao("--turma", type=Path, help=f"pasta com uma subpasta por aluno, e nela {COMANDO_DO_ALUNO}")
+    opcao("--regras", action="store_true", help="mostra as regras, e não confere nada")
+    opcao("--nivel", type=int, help="só as regras até este nível (1 a 6)")
+    opcao("--so", default="", help="só as regras que começam assim, separadas por vírgulas")
+    opcao("--prazo", type=float, default=3.0, help="segundos de cada passo (padrão: 3)")
+    opcao("--json", type=Path, help="grava os resultados neste arquivo")
+    opcao("--csv", type=Path, help="com --turma, grava as notas neste arquivo")
     opcoes = analisador.parse_args(argumentos)
     pedidos = [nome for nome in ("comando", "programa", "turma", "regras") if getattr(opcoes, nome)]
     if len(pedidos) != 1 and pedidos != ["programa", "regras"]:
         analisador.error("diga o que conferir: --comando, --programa ou --turma (ou --regras, para ver as regras)")
     for comando in opcoes.comando, opcoes.programa:
-        if comando and "{porta}" not in comando:
+        if comando and "{porta}" not in comando and not opcoes.regras:
             analisador.error('o comando precisa de {porta}: "python servidor.py --porta {porta}"')
     if opcoes.turma and not opcoes.turma.is_dir():
         analisador.error(f"a pasta {opcoes.turma} não existe")
@@ -235,3 +242,7 @@ if __name__ == "__main__":
         sys.exit(main())
     except KeyboardInterrupt:
         sys.exit("Interrompido.")
+    except BrokenPipeError:  # quem lia a saída (`| head`) já foi embora
+        os._exit(1)
+    except OSError as erro:
+        sys.exit(f"Não foi possível gravar em {erro.filename}: {erro.strerror}.")

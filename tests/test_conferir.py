@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import sys
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -56,6 +57,14 @@ def test_as_regras_que_interrompem_o_servidor():
 def test_todas_as_regras_com_um_servidor_para_cada():
     """Como um aluno as roda: um processo por regra, e mil conexões."""
     assert not falhas(conferir(SERVIDOR.escolher(), Alvo(comando(), prazo=PRAZO)))
+
+
+def test_a_pagina_conta_as_regras():
+    """A tabela dos níveis diz quantas são."""
+    pagina = (RAIZ / "docs" / "conferir.md").read_text(encoding="utf-8")
+    niveis = [regra.nivel for regra in SERVIDOR.regras.values()]
+    ditas = re.findall(r"^\| (\d) \| .* \| (\d+) \|$", pagina, re.MULTILINE)
+    assert [(int(nivel), int(quantas)) for nivel, quantas in ditas] == sorted(Counter(niveis).items())
 
 
 def test_cada_regra_aponta_o_que_existe():
@@ -154,7 +163,7 @@ OUTRA_PORTA = "Ele aceita na porta que recebe"
     "linha, veio",
     {
         "comando-que-nao-existe": ("programa-que-nao-existe {porta}", "não existe"),
-        "aspas-abertas": ("'python {porta}", "aspas que não fecham"),
+        "aspas-abertas": ("'python {porta}", "aspas que não fecham|não existe"),
         "uma-pasta": ("/ {porta}", "."),
         "erro": (f'"{sys.executable}" -c "1/0" {{porta}}', "terminou com código 1, dizendo: ZeroDivisionError"),
         "outra-porta": (f'"{sys.executable}" -c "input()" {{porta}}', OUTRA_PORTA),

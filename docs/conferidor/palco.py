@@ -4,11 +4,11 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from conferidor.dialogo import Falha, Fita, Participante
-from conferidor.processo import NO_WINDOWS, Processo, porta_livre
+from conferidor.processo import NO_WINDOWS, Processo, embaralhadas, porta_livre
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Regra:
     ancora: str  # a seção de docs/protocolo.md
     dica: str  # o que estudar para consertar
     dialogo: Callable
+    no_windows: bool = True  # o que ela faz também se pode fazer lá
 
     @property
     def ligacao(self) -> str:
@@ -43,8 +44,7 @@ class Livro:
         def anotar(dialogo: Callable) -> Callable:
             nome = dialogo.__name__.replace("_", "-")
             completa = dica if "Veja" in dica else f"{dica}. Veja {self.estudo}"
-            if no_windows or not NO_WINDOWS:
-                self.regras[nome] = Regra(nome, nivel, frase, ancora, completa, dialogo)
+            self.regras[nome] = Regra(nome, nivel, frase, ancora, completa, dialogo, no_windows)
             return dialogo
 
         return anotar
@@ -58,7 +58,9 @@ class Livro:
         return [
             regra
             for regra in self.regras.values()
-            if (nivel is None or regra.nivel <= nivel) and (not comecos or regra.id.startswith(comecos))
+            if (nivel is None or regra.nivel <= nivel)
+            and (not comecos or regra.id.startswith(comecos))
+            and (regra.no_windows or not NO_WINDOWS)
         ]
 
 
@@ -70,6 +72,7 @@ class Alvo:
     pasta: Path | None = None
     prazo: float = 3.0  # segundos de cada passo do diálogo
     subida: float = 10.0  # segundos até aceitar a primeira conexão
+    portas: Iterator[int] = field(default_factory=embaralhadas)  # as que ainda não se deram
 
     @property
     def duracao(self) -> float:
@@ -179,7 +182,7 @@ class Palco:
 
 def com_servidor(alvo: Alvo) -> Palco:
     """Um palco com um servidor novo; `Falha` se o comando não existe."""
-    porta = porta_livre()
+    porta = porta_livre(alvo.portas)
     return Palco(alvo, porta, Processo(alvo.comando, porta, alvo.pasta))
 
 
@@ -203,9 +206,11 @@ def conferir(
     regras: Sequence[Regra], alvo: Alvo, montar: Callable[[Alvo], Palco] = com_servidor, juntas: int = 12
 ) -> Iterator[Resultado]:
     """Roda as regras, algumas ao mesmo tempo (cada uma espera quase só pela rede), e dá os resultados pela ordem."""
-    with ThreadPoolExecutor(juntas) as threads:
-        try:
-            yield from threads.map(lambda regra: conferir_uma(regra, alvo, montar), regras)
-        except KeyboardInterrupt:
-            Processo.mata_todos()  # sem os servidores, as que estavam em curso acabam logo
-            raise
+    with ThreadPoolExecutor(juntas) as threads, contextlib.ExitStack() as no_fim:
+
+        def montar_e_lembrar(alvo: Alvo) -> Palco:
+            palco = montar(alvo)
+            no_fim.callback(palco.fecha)  # quem interrompe não espera pelas que estão em curso
+            return palco
+
+        yield from threads.map(lambda regra: conferir_uma(regra, alvo, montar_e_lembrar), regras)

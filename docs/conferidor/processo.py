@@ -1,6 +1,5 @@
 """Um programa do aluno: como sobe, o que escreve, e como acaba, com tudo o que tiver lançado."""
 
-import collections
 import contextlib
 import os
 import random
@@ -9,22 +8,25 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from conferidor.dialogo import Falha
 
 NO_WINDOWS = os.name == "nt"
 
-# Longe das que o sistema dá a quem se conecta; embaralhadas, para que dois conferidores não se encontrem.
-_PORTAS = collections.deque(random.sample(range(20_000, 32_000), 12_000))
+PORTAS = range(20_000, 32_000)
+"""As que se dão aos programas: longe das que o sistema escolhe para quem se conecta."""
 
 
-def porta_livre() -> int:
-    """Uma porta em que ninguém aceita agora, e que não foi dada há pouco."""
-    for _ in range(len(_PORTAS)):
-        porta = _PORTAS.pop()
-        _PORTAS.appendleft(porta)
+def embaralhadas() -> Iterator[int]:
+    """As portas, cada uma uma vez, numa ordem que dois conferidores não repetem."""
+    return iter(random.sample(PORTAS, len(PORTAS)))
+
+
+def porta_livre(portas: Iterator[int]) -> int:
+    """A próxima das portas em que ninguém aceita agora."""
+    for porta in portas:
         with socket.socket() as sock, contextlib.suppress(OSError):
             sock.bind(("127.0.0.1", porta))
             return porta
@@ -37,13 +39,12 @@ class Processo:
     MAXIMO_GUARDADO = 256 * 1024
     """Bytes do fim da saída. Um programa que escreve sem parar não ocupa mais que isto."""
 
-    _vivos: "set[Processo]" = set()
-
     def __init__(self, comando: str, porta: int, pasta: Path | None = None, **trocas: str) -> None:
         """Troca `{porta}`, e o mais que se disser, no comando, e o lança em `pasta`; `Falha` se não dá."""
         self._mudou = threading.Condition()
         self._saida = bytearray()  # guardada por `_mudou`
         self._acabou = False  # a saída; também
+        self._morto = False  # já se mandou matar
         trocas = {"porta": str(porta), **trocas}
         # Um grupo só dele: no fim, encerra-se o grupo.
         grupo = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if NO_WINDOWS else {"start_new_session": True}
@@ -63,7 +64,6 @@ class Processo:
             if isinstance(erro, FileNotFoundError):
                 motivo = "não existe"
             raise Falha("o comando roda", f"{comando}: {motivo}") from None
-        self._vivos.add(self)
         self._leitura = threading.Thread(target=self._ler, name="saida", daemon=True)
         self._leitura.start()
 
@@ -122,7 +122,10 @@ class Processo:
             os.killpg(self.processo.pid, signal.SIGINT)
 
     def mata(self) -> None:
-        """Encerra o programa e o que ele tiver lançado, sem lhe perguntar."""
+        """Encerra o programa e o que ele tiver lançado, sem lhe perguntar; pode ser chamada mais de uma vez."""
+        if self._morto:  # o número do grupo já pode ser de outro
+            return
+        self._morto = True
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             if NO_WINDOWS:
                 arvore = ["taskkill", "/F", "/T", "/PID", str(self.processo.pid)]
@@ -134,12 +137,6 @@ class Processo:
         self._leitura.join(1.0)
         if not self._leitura.is_alive():  # senão, alguém que escapou do grupo ainda tem a saída aberta
             self.processo.stdout.close()
-        self._vivos.discard(self)
-
-    @classmethod
-    def mata_todos(cls) -> None:
-        for vivo in list(cls._vivos):
-            vivo.mata()
 
 
 def _argumentos(comando: str, trocas: dict[str, str]) -> list[str] | str:

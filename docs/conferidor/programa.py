@@ -40,7 +40,7 @@ class Cena:
             self.escuta.bind(("127.0.0.1", 0))
             self.escuta.listen()
         try:
-            porta = self.escuta.getsockname()[1] or porta_livre()
+            porta = self.escuta.getsockname()[1] or porta_livre(alvo.portas)
             self.programa = Processo(alvo.comando, porta, alvo.pasta, nome=nome)
         except Falha:
             self.escuta.close()
