@@ -172,7 +172,7 @@ DEFEITOS = {
         "destino.vez.acquire(); comandos = destino.sock.sendall(destino.formato.codificar(mensagem)) or ()",
     ),
     "rede-mil-mensagens": (_PROTOCOLO, "seguidas.append(lida)", "seguidas.extend([lida][: 200 - len(seguidas)])"),
-    "rede-mil-conexoes": (_SERVIDOR, '"--max-conexoes", 1000,', '"--max-conexoes", 100,'),
+    "rede-mil-conexoes": ("atendimento/terminal.py", '"--max-conexoes", 1000,', '"--max-conexoes", 100,'),
     "rede-utf8": (_PROTOCOLO, 'bloco.decode("utf-8", "replace")', 'bloco.decode("latin-1")'),
     "rede-utf8-aviso": (_PROTOCOLO, "self._ja_avisou = True", "self._ja_avisou = False"),
     "rede-bom": (_PROTOCOLO, 'BOM = b"\\xef\\xbb\\xbf"', 'BOM = b"\\xfe\\xff"'),

@@ -94,7 +94,9 @@ class Processo:
     def ultima_frase(self) -> str:
         """A última linha que ele escreveu sem recuo: de um erro, costuma ser a que diz qual foi."""
         linhas = [linha.rstrip() for linha in self.saida().splitlines() if linha.strip() and not linha[0].isspace()]
-        return linhas[-1][:200] if linhas else ""
+        ultima = linhas[-1][:200] if linhas else ""
+        # O que mexeria no terminal de quem lê o relato aparece escrito.
+        return "".join(letra if letra.isprintable() else ascii(letra)[1:-1] for letra in ultima)
 
     # A entrada.
 

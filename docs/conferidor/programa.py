@@ -4,13 +4,12 @@ O teclado e a tela do programa são pipes: o que ele lê da entrada é o que a r
 o que a pessoa veria. O servidor de mentira diz o que o de verdade diria, cortado onde a regra quer.
 """
 
-import contextlib
 import socket
 import time
 
 from conferidor.dialogo import Falha, Fita, Participante
 from conferidor.palco import Alvo, Livro
-from conferidor.processo import Processo, porta_livre
+from conferidor.processo import Processo
 from conferidor.regras import COMANDOS, CONVERSA, FIM, IDENTIFICACAO, LIMPAR, LINHAS, RECV
 
 PROGRAMA = Livro("cliente.py")
@@ -29,24 +28,24 @@ class DoServidor(Participante):
 class Cena:
     """O programa do aluno no ar, e o servidor de mentira à espera dele."""
 
-    def __init__(self, alvo: Alvo, nome: str = "Yuri", ouvir: bool = True) -> None:
+    def __init__(self, alvo: Alvo, nome: str = "Yuri") -> None:
         self.alvo = alvo
         self.nome = nome
         self.fita = Fita()
         self.fio: DoServidor | None = None
         self.tipo = ""
-        self.escuta = socket.socket()
-        if ouvir:
-            self.escuta.bind(("127.0.0.1", 0))
-            self.escuta.listen()
+        self.escuta = socket.create_server(("127.0.0.1", 0))
+        self.porta = self.escuta.getsockname()[1]
         try:
-            porta = self.escuta.getsockname()[1] or porta_livre(alvo.portas)
-            self.programa = Processo(alvo.comando, porta, alvo.pasta, nome=nome)
+            self.lanca()
         except Falha:
             self.escuta.close()
             raise
-        if "{nome}" not in alvo.comando:
-            self.digita(nome)
+
+    def lanca(self) -> None:
+        self.programa = Processo(self.alvo.comando, self.porta, self.alvo.pasta, nome=self.nome)
+        if "{nome}" not in self.alvo.comando:
+            self.digita(self.nome)
 
     def fecha(self) -> None:
         self.escuta.close()
@@ -72,7 +71,7 @@ class Cena:
                 sock, endereco = self.escuta.accept()
             except TimeoutError:
                 if self.programa.codigo() is not None or time.monotonic() > ate:
-                    raise Falha(f"o programa se conecta à porta {self.escuta.getsockname()[1]}", "ninguém") from None
+                    raise Falha(f"o programa se conecta à porta {self.porta}", "ninguém se conectou") from None
             else:
                 limite = time.monotonic() + self.alvo.duracao
                 self.fio = DoServidor(endereco, "", self.fita, self.alvo.prazo, limite, sock=sock)
@@ -235,14 +234,13 @@ def programa_sem_servidor_no_meio(cena: Cena) -> None:
 
 @regra(4, "Se não há servidor, o programa o diz e acaba.", FIM, "O connect levanta ConnectionRefusedError")
 def programa_sem_servidor(cena: Cena) -> None:
-    with contextlib.ExitStack() as no_fim:
-        sozinha = Cena(cena.alvo, ouvir=False)
-        no_fim.callback(sozinha.fecha)
-        if sozinha.programa.codigo(cena.alvo.subida) is None:
-            raise Falha("o programa termina sozinho", f"ainda roda, {cena.alvo.subida:g} s depois")
-        sozinha.sem_rastro()
-        if not sozinha.programa.saida().strip():
-            raise Falha("uma frase para a pessoa", "nada")
+    cena.fecha()
+    cena.lanca()
+    if cena.programa.codigo(cena.alvo.subida) is None:
+        raise Falha("o programa termina sozinho", f"ainda roda, {cena.alvo.subida:g} s depois")
+    cena.sem_rastro()
+    if not cena.programa.saida().strip():
+        raise Falha("uma frase para a pessoa", "nada")
 
 
 @regra(4, "Quando o teclado acaba, o programa acaba, o mais tardar com a conversa.", FIM, "O input levanta EOFError")
