@@ -141,6 +141,7 @@ class Participante(Fio):
         self.limite = limite
         self.lidas: list[str | None] = []  # as linhas, na ordem
         self._recebidos = 0  # bytes
+        self._inundados = 0  # bytes
         self._ate = 0.0  # quando acaba o passo
 
     # O que se faz.
@@ -159,16 +160,17 @@ class Participante(Fio):
         self.fita.anota(self.nome, self.IDA, dados)
         super().manda(dados)
 
-    def inunda(self, linha: str, bytes_: int) -> None:
-        """Manda a mesma linha até completar `bytes_`, ou até que o servidor deixe de ler por meio segundo."""
-        bloco, enviados = f"{linha}\n".encode() * 16, 0
-        self.sock.settimeout(0.5)
+    def inunda(self, linha: str, bytes_: int) -> int:
+        """Repete a linha até mandar `bytes_`, ou até que o servidor deixe de ler por um instante; diz quantos mandou."""
+        bloco, antes = f"{linha}\n".encode() * 16, self._inundados
+        self.sock.settimeout(0.3)
         try:
-            while enviados < bytes_:
-                enviados += self.sock.send(bloco[enviados % len(bloco) :])
+            while self._inundados < antes + bytes_:
+                self._inundados += self.sock.send(bloco[self._inundados % len(bloco) :])
         except OSError:
             pass
-        self.fita.anota(self.nome, self.IDA, f"{enviados} bytes, sem parar: {linha[:20]!r}...")
+        self.fita.anota(self.nome, self.IDA, f"{self._inundados - antes} bytes, sem parar: {linha[:20]!r}...")
+        return self._inundados - antes
 
     def espera(self, *linhas: str | dict | None, pulando: str = "AVISO:") -> None:
         """As próximas linhas têm de ser estas. O que se pula não conta: um `AVISO:` pode vir a qualquer hora."""
