@@ -13,6 +13,11 @@ FECHOU = None
 """No lugar de uma linha: o fim do fluxo."""
 
 
+AVISOS = "AVISO:", '{"comando":"aviso"'
+POSICOES = "FILA:", '{"comando":"fila"'
+"""Como começam as linhas que o servidor pode mandar sem que se tenha feito nada."""
+
+
 class Fio:
     """Uma conexão crua com o servidor, e o que se faz com ela: mandar, ler linhas, ir embora de três jeitos."""
 
@@ -161,7 +166,7 @@ class Participante(Fio):
         super().manda(dados)
 
     def inunda(self, linha: str, bytes_: int) -> int:
-        """Repete a linha até mandar `bytes_`, ou até que o servidor deixe de ler por um instante; diz quantos mandou."""
+        """Repete a linha até mandar `bytes_`, ou até que o servidor deixe de ler por um instante; diz quantos foram."""
         bloco, antes = f"{linha}\n".encode() * 16, self._inundados
         self.sock.settimeout(0.3)
         try:
@@ -172,13 +177,17 @@ class Participante(Fio):
         self.fita.anota(self.nome, self.IDA, f"{self._inundados - antes} bytes, sem parar: {linha[:20]!r}...")
         return self._inundados - antes
 
-    def espera(self, *linhas: str | dict | None, pulando: str = "AVISO:") -> None:
-        """As próximas linhas têm de ser estas. O que se pula não conta: um `AVISO:` pode vir a qualquer hora."""
-        puladas = pulando, "AVISO:", '{"comando":"aviso"'
+    def espera(self, *linhas: str | dict | None, direto: bool = False) -> None:
+        """As próximas linhas têm de ser estas.
+
+        Um `AVISO:` pode vir a qualquer hora, e é pulado; a posição na fila também, se não é ela que se espera nem se
+        diz que o esperado vem `direto`.
+        """
         for esperada in linhas:
             self._novo_passo()
+            puladas = AVISOS if direto or _comeca(esperada, POSICOES) else AVISOS + POSICOES
             while not _igual(esperada, chegou := self._proxima(_mostrar(esperada))):
-                if chegou is FECHOU or not chegou.replace(" ", "").startswith(puladas):
+                if not _comeca(chegou, puladas):
                     raise Falha(self._le(_mostrar(esperada)), _mostrar(chegou))
 
     def ate(self, comeco: str | tuple[str, ...]) -> str:
@@ -265,6 +274,12 @@ def _mostrar(linha: str | dict | None) -> str:
         return "o fim do fluxo"
     texto = json.dumps(linha, ensure_ascii=False) if isinstance(linha, dict) else repr(linha)
     return texto if len(texto) <= 120 else f"{texto[:60]} ... {texto[-40:]} ({len(texto)} caracteres)"
+
+
+def _comeca(linha: str | dict | None, comecos: tuple[str, ...]) -> bool:
+    """Diz se a linha, em texto ou em JSON, é um destes comandos."""
+    texto = json.dumps(linha) if isinstance(linha, dict) else linha or ""
+    return texto.replace(" ", "").startswith(comecos)
 
 
 def _igual(esperada: str | dict | None, chegou: str | None) -> bool:
