@@ -3,8 +3,9 @@
 De cada um, o arquivo do projeto, o trecho, que tem de aparecer nele uma vez só, e o que fica no lugar.
 """
 
-_FILAS, _PROTOCOLO, _SERVIDOR = "atendimento/filas.py", "protocolo.py", "servidor.py"
-_LINHAS = "            linhas = self.separador.alimentar(dados)"  # na conversa
+_FILAS, _CHEGADA = "atendimento/filas.py", "atendimento/identificacao.py"
+_PROTOCOLO, _SERVIDOR = "protocolo.py", "servidor.py"
+_LINHAS = "            linhas = separador.alimentar(dados)"  # na conversa
 _BLOCO = "(self.resto + dados)"  # no separador
 _POSICAO = "estado.posicao = fila.index(quem) + 1 if na_frente else len(fila)"
 _AVANCAM = "if lugar < len(self.fila_clientes):\n            self.posicoes_mudaram = True"
@@ -36,7 +37,7 @@ DEFEITOS = {
         "if quem in self.user_states and nome not in {um.nome for um in self.user_states}:\n                quem.tipo",
     ),
     "linha-crlf": (_PROTOCOLO, 'limpar(linha.removesuffix("\\r"))', "limpar(linha)"),
-    "linha-em-branco-antes": (_SERVIDOR, "and not lida.strip() for lida in", "and lida is None for lida in"),
+    "linha-em-branco-antes": (_CHEGADA, "and not lida.strip() for lida in", "and lida is None for lida in"),
     # Nível 2
     "fila-primeiro": (
         _FILAS,
@@ -133,7 +134,7 @@ DEFEITOS = {
     "fim-ultima-mensagem": (
         _SERVIDOR,
         _LINHAS,
-        '            linhas, self.lidas = getattr(self, "lidas", []), self.separador.alimentar(dados)  # atrasadas',
+        '            linhas, self.lidas = getattr(self, "lidas", []), separador.alimentar(dados)  # atrasadas',
     ),
     "fim-meio-fechamento": (
         _FILAS,
@@ -152,13 +153,17 @@ DEFEITOS = {
     "rede-5-bytes": (_PROTOCOLO, _BLOCO, '((self.resto if len(dados) != 5 else b"") + dados)'),
     "rede-4096-bytes": (_PROTOCOLO, _BLOCO, '((self.resto if len(dados) < 400 else b"") + dados)'),
     "rede-juntas": (_SERVIDOR, _LINHAS, f"{_LINHAS}[:1]"),
-    "rede-tudo-junto": (_SERVIDOR, "self.quem, self.server.filas, self.linhas", "self.quem, self.server.filas, []"),
+    "rede-tudo-junto": (
+        _SERVIDOR,
+        "self.conversar(chegada.separador, chegada.linhas)",
+        "self.conversar(chegada.separador, [])",
+    ),
     "rede-acento-partido": (_PROTOCOLO, _BLOCO, '(self.resto + dados.decode("utf-8", "replace").encode())'),
     "rede-meia-linha": (_SERVIDOR, _LINHAS, _LINHAS.replace("dados", 'dados.rstrip(b"\\n") + b"\\n"')),
     "rede-sem-fim-de-linha": (
         _SERVIDOR,
         f"            if not dados:\n                return\n{_LINHAS}",
-        f'            if not dados and not self.separador.resto:\n                return\n{_LINHAS[:-1]} or b"\\n")',
+        f'            if not dados and not separador.resto:\n                return\n{_LINHAS[:-1]} or b"\\n")',
     ),
     "rede-linha-longa": (_PROTOCOLO, "MAXIMO_DA_LINHA = 4096", "MAXIMO_DA_LINHA = 16384"),
     "rede-linha-no-limite": (_PROTOCOLO, "MAXIMO_DA_LINHA = 4096", "MAXIMO_DA_LINHA = 4095"),
@@ -172,11 +177,11 @@ DEFEITOS = {
         "destino.vez.acquire(); comandos = destino.sock.sendall(destino.formato.codificar(mensagem)) or ()",
     ),
     "rede-mil-mensagens": (_PROTOCOLO, "seguidas.append(lida)", "seguidas.extend([lida][: 200 - len(seguidas)])"),
-    "rede-mil-conexoes": ("atendimento/terminal.py", '"--max-conexoes", 1000,', '"--max-conexoes", 100,'),
+    "rede-mil-conexoes": ("atendimento/opcoes.py", '"--max-conexoes", 1000,', '"--max-conexoes", 100,'),
     "rede-utf8": (_PROTOCOLO, 'bloco.decode("utf-8", "replace")', 'bloco.decode("latin-1")'),
     "rede-utf8-aviso": (_PROTOCOLO, "self._ja_avisou = True", "self._ja_avisou = False"),
     "rede-bom": (_PROTOCOLO, 'BOM = b"\\xef\\xbb\\xbf"', 'BOM = b"\\xfe\\xff"'),
-    "rede-telnet": (_SERVIDOR, "parece Telnet;", "é Telnet;"),
+    "rede-telnet": (_CHEGADA, "parece Telnet;", "é Telnet;"),
     "limpeza-controles": (_PROTOCOLO, "*range(0x00, 0x20)", "*range(0x00, 0x1B), *range(0x1C, 0x20)"),
     "limpeza-nome": (_PROTOCOLO, "*range(0x00, 0x20)", "*range(0x00, 0x07), *range(0x08, 0x20)"),
     "limpeza-separadores": (_PROTOCOLO, '_SEPARADORES = "\\t\\n\\v', '_SEPARADORES = "\\t\\n'),

@@ -210,9 +210,9 @@ class Participante(Fio):
                 raise
             return None
 
-    def nada_chegou(self) -> None:
-        """Até agora, o servidor não disse nada que não se tenha lido."""
-        if self.tem_o_que_ler():
+    def nada_chegou(self, espera: float = 0.0) -> None:
+        """Até agora, ou até daqui a `espera` segundos, o servidor não disse nada que não se tenha lido."""
+        if self.tem_o_que_ler(espera):
             raise Falha(self._le("nada, por enquanto"), _mostrar(self.alguma()))
 
     def nao_leu(self, trecho: str) -> None:

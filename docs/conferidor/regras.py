@@ -97,8 +97,7 @@ def tipo_maiusculas(palco: Palco) -> None:
 @regra(1, "O servidor só fala depois de quem chega.", IDENTIFICACAO, BASE)
 def tipo_calado(palco: Palco) -> None:
     yuri = palco.conecta("Yuri")
-    palco.da_uma_volta()
-    yuri.nada_chegou()
+    yuri.nada_chegou(espera=0.2)
 
 
 @regra(1, "Um nome vazio, ou só de espaços, é inválido.", IDENTIFICACAO, BASE)
@@ -292,9 +291,8 @@ def conversa_em_branco(palco: Palco) -> None:
 @regra(3, "Cada um vê as linhas na ordem em que foram ditas.", GARANTIAS, RECV)
 def conversa_ordem(palco: Palco) -> None:
     yuri, ana = palco.par()
-    for i in range(100):
-        yuri.envia(f"pergunta {i}")
-        ana.envia(f"resposta {i}")
+    yuri.envia(*(f"pergunta {i}" for i in range(100)))
+    ana.envia(*(f"resposta {i}" for i in range(100)))
     ana.espera(*(f"[Yuri]: pergunta {i}" for i in range(100)))
     yuri.espera(*(f"[Ana]: resposta {i}" for i in range(100)))
 
