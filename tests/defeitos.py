@@ -144,7 +144,7 @@ DEFEITOS = {
     "fim-sem-identificar": (
         _FILAS,
         "self.user_states[quem] = Estado()",
-        "self.user_states[quem] = Estado(Fase.FILA); self.fila_clientes.append(quem)",
+        "self.user_states[quem] = Estado(); self.fila_clientes.append(Participante())",
     ),
     "fim-servidor": (_FILAS, 'Fim("Servidor encerrado.")', 'Fim("Tchau.")'),
     "fim-servidor-codigo": (_SERVIDOR, "os._exit(0)", "os._exit(3)"),
