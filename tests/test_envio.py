@@ -11,10 +11,10 @@ import threading
 import tracemalloc
 
 import pytest
+from conferidor.regras import ANA_DESCONECTOU, ANA_ENCERROU, LIMITE_NA_FILA, NA_FILA, TIPO_INVALIDO, VOCE_ENCERROU
 from modelo_do_envio import CENARIOS, CarteiroDoModelo, ConexaoDoModelo, Defeito, Mundo, explorar
 from participante import FECHOU, PRAZO
 from test_protocolo import casos
-from test_servidor import ANA_DESCONECTOU, ANA_ENCERROU, LIMITE_NA_FILA, NA_FILA, TIPO_INVALIDO, VOCE_ENCERROU
 from vigias import TravaVigiada
 
 import servidor as modulo

@@ -23,11 +23,26 @@ from pathlib import Path
 
 import pytest
 import vigias
+from conferidor.regras import (
+    ANA_DESCONECTOU,
+    ANA_ENCERROU,
+    DESLIGADO,
+    LIMITE_NA_FILA,
+    LONGA_DEMAIS,
+    NA_FILA,
+    NAO_UTF8,
+    NOME_INVALIDO,
+    PARECE_TELNET,
+    SAIU_DA_FILA,
+    SEM_CLIENTE,
+    SEM_CONVERSA,
+    TIPO_INVALIDO,
+    VOCE_ENCERROU,
+    YURI_DESCONECTOU,
+)
 from conftest import descritores
 from participante import FECHOU, PRAZO, Anfitriao, Participante
-from test_servidor import ANA_DESCONECTOU, ANA_ENCERROU, DESLIGADO, ESGOTADO, LIMITE_NA_FILA, LONGA_DEMAIS, LOTADO
-from test_servidor import NA_FILA, NAO_UTF8, NOME_INVALIDO, PARECE_TELNET, SAIU_DA_FILA, SEM_CLIENTE, SEM_CONVERSA
-from test_servidor import TIPO_INVALIDO, VOCE_ENCERROU, YURI_DESCONECTOU
+from test_servidor import ESGOTADO, LOTADO
 
 import servidor as modulo
 from atendimento import maquina

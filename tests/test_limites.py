@@ -5,9 +5,10 @@ import threading
 import time
 
 import pytest
+from conferidor.regras import ANA_ENCERROU, DESLIGADO, YURI_DESCONECTOU
 from participante import FECHOU, PRAZO
 from test_protocolo import casos
-from test_servidor import ANA_ENCERROU, DESLIGADO, ESGOTADO, LOTADO, YURI_DESCONECTOU
+from test_servidor import ESGOTADO, LOTADO
 
 import servidor as modulo
 from atendimento import filas

@@ -13,25 +13,26 @@ import time
 import unicodedata
 
 import pytest
+from conferidor.regras import (
+    DESLIGADO,
+    FAMILIA,
+    LONGA_DEMAIS,
+    NA_FILA,
+    NAO_UTF8,
+    NOME_INVALIDO,
+    PARECE_TELNET,
+    SAIU_DA_FILA,
+    TIPO_INVALIDO,
+    YURI_DESCONECTOU,
+)
 from participante import FECHOU, PRAZO, Participante
 from test_protocolo import casos
 
 import servidor as modulo
 from atendimento.carteiro import Carteiro
 
-NAO_UTF8 = "AVISO:Nem tudo o que você mandou é UTF-8; o que não é chega como �."
-LONGA_DEMAIS = "AVISO:Mensagem longa demais (máximo de 4096 bytes); não foi enviada."
-NA_FILA = "AVISO:Você ainda está na fila; sua mensagem será entregue ao atendente."
-TIPO_INVALIDO = "FIM:Tipo inválido: envie CLIENTE ou ATENDENTE."
-NOME_INVALIDO = "FIM:Nome inválido: use de 1 a 40 caracteres, sem colchetes."
-PARECE_TELNET = "FIM:Tipo inválido: parece Telnet; escolha a conexão bruta (raw)."
 ESGOTADO = "FIM:Tempo de identificação esgotado."
 LOTADO = "FIM:Servidor lotado; tente mais tarde."
-SAIU_DA_FILA = "FIM:Você saiu da fila."
-YURI_DESCONECTOU = "FIM:Atendimento encerrado. O cliente Yuri desconectou."
-DESLIGADO = "FIM:Servidor encerrado."
-
-FAMILIA = "👨\u200d👩\u200d👧"  # três emojis unidos por ZWJ
 
 vai_embora_de_tres_jeitos = casos(
     "vai_embora",

@@ -45,15 +45,19 @@ NOME = "Veja validar_nome em protocolo.py"
 LIMPAR = "O texto de um passa pelo terminal do outro. Veja limpar em protocolo.py"
 EXTENSAO = "É uma das extensões. Veja docs/extensoes.md"
 
+# O que o servidor diz.
 TIPO_INVALIDO = "FIM:Tipo inválido: envie CLIENTE ou ATENDENTE."
-TELNET_INVALIDO = "FIM:Tipo inválido: parece Telnet; escolha a conexão bruta (raw)."
+PARECE_TELNET = "FIM:Tipo inválido: parece Telnet; escolha a conexão bruta (raw)."
 NOME_INVALIDO = "FIM:Nome inválido: use de 1 a 40 caracteres, sem colchetes."
 SEM_DEPARTAMENTOS = "Departamento inválido: este servidor não tem departamentos."
 NA_FILA = "AVISO:Você ainda está na fila; sua mensagem será entregue ao atendente."
-NAO_GUARDADA = "AVISO:Limite de mensagens na espera atingido; a mensagem não foi guardada."
+LIMITE_NA_FILA = "AVISO:Limite de mensagens na espera atingido; a mensagem não foi guardada."
 SEM_CLIENTE = "AVISO:Nenhum cliente conectado; a mensagem não foi enviada."
 LONGA_DEMAIS = "AVISO:Mensagem longa demais (máximo de 4096 bytes); não foi enviada."
-NAO_E_UTF8 = "AVISO:Nem tudo o que você mandou é UTF-8; o que não é chega como \ufffd."
+NAO_UTF8 = "AVISO:Nem tudo o que você mandou é UTF-8; o que não é chega como \ufffd."
+SEM_CONVERSA = "AVISO:Nenhuma conversa para encerrar."
+SAIU_DA_FILA = "FIM:Você saiu da fila."
+DESLIGADO = "FIM:Servidor encerrado."
 VOCE_ENCERROU = "FIM:Atendimento encerrado. Você encerrou a conversa."
 YURI_ENCERROU = "FIM:Atendimento encerrado. O cliente Yuri encerrou a conversa."
 YURI_DESCONECTOU = "FIM:Atendimento encerrado. O cliente Yuri desconectou."
@@ -333,7 +337,7 @@ def espera_aviso(palco: Palco) -> None:
 def espera_limite(palco: Palco) -> None:
     yuri = palco.cliente("Yuri")
     yuri.envia(*(f"mensagem {i}" for i in range(1, 23)))
-    yuri.espera(NAO_GUARDADA, NAO_GUARDADA)
+    yuri.espera(LIMITE_NA_FILA, LIMITE_NA_FILA)
     ana = palco.entra("ATENDENTE", "Ana")
     ana.ate("CONECTADO:")
     yuri.envia("agora")
@@ -413,14 +417,14 @@ def fim_da_fila(palco: Palco) -> None:
 def fim_na_fila(palco: Palco) -> None:
     yuri = palco.cliente("Yuri")
     yuri.envia("FIM:")
-    yuri.espera("FIM:Você saiu da fila.", FECHOU)
+    yuri.espera(SAIU_DA_FILA, FECHOU)
 
 
 @regra(4, "`FIM:` do atendente sem conversa: um aviso, e nada muda.", FIM, "Os dois podem encerrar ao mesmo tempo")
 def fim_sem_conversa(palco: Palco) -> None:
     ana = palco.atendente("Ana")
     ana.envia("FIM:")
-    ana.espera("AVISO:Nenhuma conversa para encerrar.")
+    ana.espera(SEM_CONVERSA)
     palco.cliente("Yuri")
     ana.espera("CONECTADO:Yuri")
 
@@ -476,7 +480,7 @@ def fim_servidor(palco: Palco) -> None:
     todos = [*palco.par(), palco.cliente("Bia"), palco.cliente("Caio")]
     palco.servidor.interrompe()
     for alguem in todos:
-        alguem.espera("FIM:Servidor encerrado.", FECHOU)
+        alguem.espera(DESLIGADO, FECHOU)
 
 
 @regra(4, "Ctrl+C no servidor: o processo termina, com código 0.", FIM, CTRL_C, no_windows=False)
@@ -663,12 +667,12 @@ def rede_utf8(palco: Palco) -> None:
 def rede_utf8_aviso(palco: Palco) -> None:
     yuri, ana = palco.par()
     yuri.envia(b"a\xffb\n")
-    yuri.espera(NAO_E_UTF8)
+    yuri.espera(NAO_UTF8)
     yuri.envia(b"c\xffd\n")
     ana.ate("[Yuri]: c")
     ana.envia("recebi")
     yuri.ate("[Ana]: recebi")
-    yuri.leu_uma_vez(NAO_E_UTF8)
+    yuri.leu_uma_vez(NAO_UTF8)
 
 
 @regra(5, "Um BOM no começo da conexão é descartado.", LINHAS, "Há editores e programas do Windows que o põem")
@@ -682,7 +686,7 @@ def rede_bom(palco: Palco) -> None:
 def rede_telnet(palco: Palco) -> None:
     yuri = palco.conecta("Yuri")
     yuri.envia(b"\xff\xfb\x1f\xff\xfd\x03CLIENTE\r\n")
-    yuri.espera(TELNET_INVALIDO, FECHOU)
+    yuri.espera(PARECE_TELNET, FECHOU)
 
 
 @regra(5, "Os caracteres de controle são retirados do que se repassa.", LINHAS, LIMPAR)
