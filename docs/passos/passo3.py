@@ -1,0 +1,93 @@
+"""Passo 3: as filas e o fim como o protocolo os quer."""
+
+import contextlib
+import socket
+import sys
+import threading
+
+MAXIMO = 4096  # bytes de uma linha
+trava = threading.Lock()  # guarda as listas e, de cada pessoa, quem é e com quem fala
+fila_clientes, fila_atendentes = [], []
+FILAS = {"CLIENTE": fila_clientes, "ATENDENTE": fila_atendentes}
+
+
+class Pessoa(threading.Thread):
+    """Quem se conectou, e a thread que a ouve. `ouvir`, `acabar` e `contar` exigem a trava."""
+
+    def __init__(self, sock):
+        super().__init__(daemon=True)
+        self.tipo, self.nome, self.par, self.sabe, self.saiu = "", "", None, "", False
+        self.sock = sock
+
+    def run(self):
+        resto = b""
+        with contextlib.suppress(OSError):
+            while dados := self.sock.recv(65536):
+                *linhas, resto = (resto + dados).split(b"\n")
+                for linha in linhas:
+                    with trava:
+                        self.ouvir(linha.decode(errors="replace").removesuffix("\r"), len(linha) < MAXIMO)
+                resto = resto[:MAXIMO]  # o bastante para saber que passou
+        with trava:
+            self.saiu = True
+            self.acabar("desconectou")
+        self.sock.close()
+
+    def ouvir(self, linha, cabe):
+        inteira = f"[{self.nome}]: " + linha.removeprefix(f"[{self.nome}]: ")
+        if self.saiu or not self.tipo and not linha.strip():
+            return
+        if not self.tipo and linha in FILAS:
+            self.tipo = linha
+            self.contar("NOME:")
+        elif not self.tipo:
+            self.contar("FIM:Tipo inválido: envie CLIENTE ou ATENDENTE.", saiu=True)
+        elif not self.nome and 1 <= len(linha.strip()) <= 40 and not set("[]") & set(linha):
+            self.nome = linha.strip()
+            FILAS[self.tipo].append(self)
+            tentar_formar_par()
+        elif not self.nome:
+            self.contar("FIM:Nome inválido: use de 1 a 40 caracteres, sem colchetes.", saiu=True)
+        elif not cabe or len(inteira.encode()) >= MAXIMO:
+            self.contar("AVISO:Mensagem longa demais (máximo de 4096 bytes); não foi enviada.")
+        elif linha.startswith("FIM:"):
+            self.acabar("encerrou a conversa")
+        elif self.par and inteira.strip() != f"[{self.nome}]:":
+            self.par.contar(inteira)
+
+    def acabar(self, fez):
+        par, self.par = self.par, None
+        if par:
+            par.par = None
+            par.contar(f"FIM:Atendimento encerrado. O {self.tipo.lower()} {self.nome} {fez}.", par.tipo == "CLIENTE")
+            self.contar(f"FIM:Atendimento encerrado. Você {fez}.", self.tipo == "CLIENTE")
+            fila_atendentes.extend(um for um in (self, par) if not um.saiu)
+        elif self in fila_clientes or self.saiu and self in fila_atendentes:
+            FILAS[self.tipo].remove(self)
+            self.contar("FIM:Você saiu da fila.", saiu=True)
+        tentar_formar_par()
+
+    def contar(self, linha, saiu=False):
+        if not self.saiu:
+            with contextlib.suppress(OSError):
+                self.sock.sendall(f"{linha}\n".encode())
+                if saiu:
+                    self.sock.shutdown(socket.SHUT_RDWR)
+        self.saiu = self.saiu or saiu
+
+
+def tentar_formar_par():
+    while fila_clientes and fila_atendentes:
+        cliente, atendente = fila_clientes.pop(0), fila_atendentes.pop(0)
+        for um, outro in (cliente, atendente), (atendente, cliente):
+            um.par, um.sabe = outro, ""
+            um.contar(f"CONECTADO:{outro.nome}")
+    for posicao, quem in [*enumerate(fila_clientes, 1), *(("OK", quem) for quem in fila_atendentes)]:
+        if quem.sabe != posicao:
+            quem.sabe = posicao
+            quem.contar(f"FILA:{posicao}")
+
+
+with socket.create_server(("", int(sys.argv[-1])), backlog=1024) as ouvinte, contextlib.suppress(KeyboardInterrupt):
+    while True:
+        Pessoa(ouvinte.accept()[0]).start()
