@@ -1,0 +1,103 @@
+"""Escreve o que se gera na página dos passos: os diffs e, com `--conferir`, as regras que passam a valer.
+
+    python docs/passos/pagina.py              depois de mexer num passo
+    python docs/passos/pagina.py --conferir   também roda o conferidor em cada um (uns três minutos)
+
+O que se gera fica entre `<!-- diff 3 -->` e `<!-- fim -->`, ou entre `<!-- regras 3 -->` e `<!-- fim -->`; o resto da página
+é escrito à mão.
+"""
+
+import difflib
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+PASTA = Path(__file__).resolve().parent
+PAGINA = PASTA / "README.md"
+CONFERIR = PASTA.parent / "conferir.py"
+PASSOS = range(len(list(PASTA.glob("passo*.py"))))
+NIVEL = 5
+"""O nível mais alto que se confere: o seguinte é o das extensões, que os passos não têm."""
+
+
+def conferir(passo: int, regras: str = "", prazo: float = 3.0) -> dict[str, bool]:
+    """Roda o conferidor num passo: que regras valem. `regras` são os começos dos nomes das que se querem; vazio, todas."""
+    comando = f'"{sys.executable}" "{(PASTA / f"passo{passo}.py").as_posix()}" --porta {{porta}}'
+    with tempfile.TemporaryDirectory() as pasta:
+        notas = Path(pasta) / "notas.json"
+        opcoes = ["--nivel", str(NIVEL), "--so", regras, "--prazo", str(prazo), "--json", str(notas)]
+        subprocess.run([sys.executable, str(CONFERIR), "--comando", comando, *opcoes], stdout=subprocess.DEVNULL)
+        resultados = json.loads(notas.read_text(encoding="utf-8"))["resultados"]
+    return {resultado["regra"]: resultado["passou"] for resultado in resultados}
+
+
+def conferir_todos() -> list[dict[str, bool]]:
+    """As notas de cada passo. Os primeiros passos demoram a fechar, e por isso todos ao mesmo tempo."""
+    with ThreadPoolExecutor(2) as todos:
+        return list(todos.map(conferir, PASSOS))
+
+
+def diff(passo: int) -> str:
+    """O que mudou desde o passo anterior, como o `diff -u` o mostra."""
+    nomes = [f"passo{qual}.py" for qual in (passo - 1, passo)]
+    antes, depois = ((PASTA / nome).read_text(encoding="utf-8").splitlines() for nome in nomes)
+    linhas = difflib.unified_diff(antes, depois, *nomes, n=2, lineterm="")
+    return "\n".join(["```diff", *linhas, "```"])
+
+
+def regras(passo: int, notas: Sequence[dict[str, bool]]) -> str:
+    """Quantas regras valem num passo, e quais passam ou deixam de valer."""
+    valem = [{regra for regra, passou in nota.items() if passou} for nota in [{}, *notas]]
+    antes, agora = valem[passo], valem[passo + 1]
+    linhas = [f"**{len(agora)} de {len(notas[passo])}** regras do conferidor, até o nível {NIVEL}."]
+    for frase, quais in ("Passam a valer", agora - antes), ("Deixam de valer", antes - agora):
+        if quais:
+            nomes = ", ".join(f"`{regra}`" for regra in notas[passo] if regra in quais)
+            linhas.append(f"{frase} {len(quais)}: {nomes}.")
+    return "\n".join(linhas)
+
+
+def tabela(notas: Sequence[dict[str, bool]]) -> str:
+    """Uma linha por passo: o que ele diz de si, quantas linhas tem, quantas regras valem."""
+    linhas = ["| passo | o que muda | linhas | regras |", "| --- | --- | ---: | ---: |"]
+    for passo in PASSOS:
+        programa = (PASTA / f"passo{passo}.py").read_text(encoding="utf-8").splitlines()
+        resumo = re.fullmatch(r'"""Passo \d: (.*)\."""', programa[0])[1].replace("\\\\n", "`\\n`")
+        ligacao = f"[`passo{passo}.py`](passo{passo}.py)"
+        linhas.append(f"| {ligacao} | {resumo} | {len(programa)} | {sum(notas[passo].values())} |")
+    return "\n".join(linhas)
+
+
+def trocar(pagina: str, bloco: str, gerar: Callable[[int], str]) -> str:
+    """A página com cada bloco deste nome gerado de novo."""
+    return re.sub(
+        rf"(<!-- {bloco} (\d) -->\n).*?(?=<!-- fim -->)",
+        lambda achado: f"{achado[1]}\n{gerar(int(achado[2]))}\n\n",
+        pagina,
+        flags=re.DOTALL,
+    )
+
+
+def com_os_diffs(pagina: str) -> str:
+    return trocar(pagina, "diff", diff)
+
+
+def com_as_regras(pagina: str, notas: Sequence[dict[str, bool]]) -> str:
+    pagina = trocar(pagina, "tabela", lambda _: tabela(notas))
+    return trocar(pagina, "regras", lambda passo: regras(passo, notas))
+
+
+def main() -> None:
+    pagina = com_os_diffs(PAGINA.read_text(encoding="utf-8"))
+    if sys.argv[1:] == ["--conferir"]:
+        pagina = com_as_regras(pagina, conferir_todos())
+    PAGINA.write_text(pagina, encoding="utf-8", newline="\n")
+
+
+if __name__ == "__main__":
+    main()
