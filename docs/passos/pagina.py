@@ -1,10 +1,9 @@
 """Escreve o que se gera na página dos passos: os diffs e, com `--conferir`, as regras que passam a valer.
 
     python docs/passos/pagina.py              depois de mexer num passo
-    python docs/passos/pagina.py --conferir   também roda o conferidor em cada um (uns três minutos)
+    python docs/passos/pagina.py --conferir   também roda o conferidor em cada um (um ou dois minutos)
 
-O que se gera fica entre `<!-- diff 3 -->` e `<!-- fim -->`, ou entre `<!-- regras 3 -->` e `<!-- fim -->`; o resto da página
-é escrito à mão.
+O que se gera fica entre `<!-- diff 3 -->`, ou `<!-- regras 3 -->`, e `<!-- fim -->`. O resto da página é escrito à mão.
 """
 
 import difflib
@@ -13,6 +12,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,7 +26,7 @@ NIVEL = 5
 
 
 def conferir(passo: int, regras: str = "", prazo: float = 3.0) -> dict[str, bool]:
-    """Roda o conferidor num passo: que regras valem. `regras` são os começos dos nomes das que se querem; vazio, todas."""
+    """Roda o conferidor num passo, e diz de cada regra se vale. `regras` são os começos dos nomes; vazio, todas."""
     comando = f'"{sys.executable}" "{(PASTA / f"passo{passo}.py").as_posix()}" --porta {{porta}}'
     with tempfile.TemporaryDirectory() as pasta:
         notas = Path(pasta) / "notas.json"
@@ -58,7 +58,7 @@ def regras(passo: int, notas: Sequence[dict[str, bool]]) -> str:
     for frase, quais in ("Passam a valer", agora - antes), ("Deixam de valer", antes - agora):
         if quais:
             nomes = ", ".join(f"`{regra}`" for regra in notas[passo] if regra in quais)
-            linhas.append(f"{frase} {len(quais)}: {nomes}.")
+            linhas += textwrap.wrap(f"{frase} {len(quais)}: {nomes}.", 120, break_on_hyphens=False)
     return "\n".join(linhas)
 
 
@@ -67,7 +67,7 @@ def tabela(notas: Sequence[dict[str, bool]]) -> str:
     linhas = ["| passo | o que muda | linhas | regras |", "| --- | --- | ---: | ---: |"]
     for passo in PASSOS:
         programa = (PASTA / f"passo{passo}.py").read_text(encoding="utf-8").splitlines()
-        resumo = re.fullmatch(r'"""Passo \d: (.*)\."""', programa[0])[1].replace("\\\\n", "`\\n`")
+        resumo = re.fullmatch(r'"""Passo \d: (.*)\."""', programa[0])[1].replace(r"\\n", r"\n")
         ligacao = f"[`passo{passo}.py`](passo{passo}.py)"
         linhas.append(f"| {ligacao} | {resumo} | {len(programa)} | {sum(notas[passo].values())} |")
     return "\n".join(linhas)

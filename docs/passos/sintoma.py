@@ -2,6 +2,8 @@
 
     python docs/passos/sintoma.py 6    quem não lê congela quem nem fala com ele
     python docs/passos/sintoma.py 7    quem não diz nada ocupa um lugar para sempre (leva uns 25 s)
+
+Os outros sintomas, o conferidor e o escalonador mostram.
 """
 
 import contextlib
