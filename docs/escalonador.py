@@ -13,11 +13,13 @@ Numa execução de verdade quem escolhe é o sistema, e a ordem ruim sai uma vez
 
 import collections
 import contextlib
+import functools
 import inspect
 import itertools
 import re
 import sys
 import textwrap
+import types
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +66,9 @@ class Pessoa:
     def sendall(self, linha: str) -> None:
         self.socket.append(linha)
 
+    def contar(self, linha: str) -> None:
+        self.caixa.append(linha)
+
     def escoar(self) -> None:
         """Envia o que couber já, e não espera."""
         while self.caixa and self.livre():
@@ -87,6 +92,21 @@ class Sala:
         self.par: dict[str, object] = {}
         self.ana, self.caio = Pessoa("Ana", self), Pessoa("Caio", self)
         self.mudo = Pessoa("Mudo", self, cabem=1)
+
+    def memoria(self) -> dict[str, object]:
+        """Tudo o que há nela, com os nomes que se mostram."""
+        return {
+            "trava": self.trava.dono or "livre",
+            "fila_atendentes": self.fila_atendentes,
+            "fila_clientes": self.fila_clientes,
+            "par": self.par,
+            "Ana leu": self.ana.socket,
+            "vez de Mudo": self.mudo.vez.dono or "livre",
+            "caixa de Mudo": self.mudo.caixa,
+            "no socket de Mudo": self.mudo.socket,
+            "vez de Caio": self.caio.vez.dono or "livre",
+            "Caio leu": self.caio.socket,
+        }
 
 
 # --- Os trechos: geradores, que cedem antes de cada linha -----------------------------------------
@@ -152,7 +172,7 @@ def formar_par_de_maos_dadas(sala: Sala) -> Iterator:
     yield
     sala.trava.release()
     yield
-    sala.mudo.caixa.append("CONECTADO")
+    sala.mudo.contar("CONECTADO")
     yield
     sala.mudo.escoar()
     yield
@@ -173,7 +193,7 @@ def falar_de_maos_dadas(sala: Sala, eu: str, fala: str) -> Iterator:
     yield
     if ouve:
         yield
-        ouve.caixa.append(fala)
+        ouve.contar(fala)
         yield
         ouve.escoar()
         yield
@@ -185,97 +205,66 @@ def falar_de_maos_dadas(sala: Sala, eu: str, fala: str) -> Iterator:
 
 @dataclass(frozen=True)
 class Fase:
-    """Um jogo: o que roda, o que se vê, o que conta como quebrar.
-
-    `threads`: o nome de cada uma, o trecho, e os argumentos dele, tirados da sala. `defeito(sala)` diz o que está
-    errado, ou "" se nada; que todas as threads parem antes do fim é errado em qualquer fase.
-    """
+    """Um jogo. Que todas as threads parem antes do fim quebra qualquer um; `defeito(sala)` diz o que mais o quebra."""
 
     titulo: str
     pergunta: str
-    moral: str
-    threads: Sequence[tuple[str, Callable[..., Iterator], Callable[[Sala], tuple]]]
-    vista: Callable[[Sala], dict[str, object]]
-    defeito: Callable[[Sala], str] = lambda sala: ""
+    moral: str  # o que se aprende quando quebra, ou quando não há como
+    threads: Sequence[tuple[str, Callable[[Sala], Iterator]]]  # o nome de cada uma, e o trecho que ela executa
+    vista: Sequence[str]  # o que se mostra da memória
+    defeito: Callable[[Sala], str] = lambda sala: ""  # "" se nada está errado
     preparar: Callable[[Sala], None] = lambda sala: None
 
 
-def _nada(_: Sala) -> tuple:
-    return ()
-
-
-def _dois_com_ana(sala: Sala) -> str:
+def duas_vezes_ana(sala: Sala) -> str:
     return "Yuri e Bia têm os dois a mesma atendente" if list(sala.par.values()).count("Ana") > 1 else ""
 
 
-def _fora_de_ordem(quem: Callable[[Sala], Pessoa]) -> Callable[[Sala], str]:
-    def defeito(sala: Sala) -> str:
-        contado = quem(sala).socket + quem(sala).caixa
-        errada = contado and contado[0] != "CONECTADO"
-        return f"a {quem(sala).nome} se contou {contado[0]!r} antes de a conversa começar" if errada else ""
-
-    return defeito
-
-
-def _um_par_pronto(sala: Sala) -> None:
-    sala.par["Bia"] = sala.caio
+def fora_de_ordem(quem: Pessoa) -> str:
+    contado = quem.socket + quem.caixa
+    errado = contado and contado[0] != "CONECTADO"
+    return f"{contado[0]!r} chega antes de a conversa começar, com {quem.nome} sem saber com quem" if errado else ""
 
 
 FASES = (
     Fase(
-        "dois clientes, uma atendente, nenhuma trava",
-        "Só há uma atendente livre. Faça com que os dois clientes fiquem com ela.",
-        "Perguntar e tomar são dois passos, e entre eles cabe outra thread. A trava faz dos dois um só.",
-        [("Yuri", entrar_sem_trava, lambda sala: ("Yuri",)), ("Bia", entrar_sem_trava, lambda sala: ("Bia",))],
-        lambda sala: {
-            "fila_atendentes": sala.fila_atendentes,
-            "fila_clientes": sala.fila_clientes,
-            "par": sala.par,
-        },
-        _dois_com_ana,
+        titulo="dois clientes, uma atendente, nenhuma trava",
+        pergunta="Só há uma atendente livre. Faça com que os dois clientes fiquem com ela.",
+        moral="Perguntar e tomar são dois passos, e entre eles cabe outra thread. A trava faz dos dois um só.",
+        threads=[(nome, functools.partial(entrar_sem_trava, eu=nome)) for nome in ("Yuri", "Bia")],
+        vista=("fila_atendentes", "fila_clientes", "par"),
+        defeito=duas_vezes_ana,
     ),
     Fase(
-        "decidir com a trava, enviar depois de soltá-la",
-        "O par se forma, e Yuri fala. Faça com que Ana leia a fala antes do CONECTADO.",
-        "A trava ordena as decisões, e não os envios: quem a solta primeiro pode enviar por último.",
-        [("quem forma o par", formar_par_e_soltar, _nada), ("Yuri", falar_e_soltar, _nada)],
-        lambda sala: {"par": sala.par, "trava": sala.trava.dono or "livre", "Ana leu": sala.ana.socket},
-        _fora_de_ordem(lambda sala: sala.ana),
+        titulo="decidir com a trava, enviar depois de soltá-la",
+        pergunta="O par se forma, e Yuri fala. Faça com que Ana leia a fala antes do CONECTADO.",
+        moral="A trava ordena as decisões, e não os envios: quem a solta primeiro pode enviar por último.",
+        threads=[("quem forma o par", formar_par_e_soltar), ("Yuri", falar_e_soltar)],
+        vista=("trava", "par", "Ana leu"),
+        defeito=lambda sala: fora_de_ordem(sala.ana),
     ),
     Fase(
-        "enviar esperando, com a trava na mão",
-        "Mudo não lê, e no socket dele cabe uma linha. Faça com que Bia nunca mais consiga falar com Caio.",
-        "Quem espera por um participante com a trava na mão faz todos esperarem por ele.",
-        [
-            ("Yuri fala com Mudo", falar_com_a_trava, lambda sala: (sala.mudo,)),
-            ("Bia fala com Caio", falar_com_a_trava, lambda sala: (sala.caio,)),
+        titulo="enviar esperando, com a trava na mão",
+        pergunta="Mudo não lê, e no socket dele cabe uma linha. Faça com que ninguém mais possa falar.",
+        moral="Quem espera por um participante com a trava na mão faz todos esperarem por ele.",
+        threads=[
+            ("Yuri, par de Mudo", lambda sala: falar_com_a_trava(sala, sala.mudo)),
+            ("Bia, par de Caio", lambda sala: falar_com_a_trava(sala, sala.caio)),
         ],
-        lambda sala: {
-            "trava": sala.trava.dono or "livre",
-            "no socket de Mudo": sala.mudo.socket,
-            "Caio leu": sala.caio.socket,
-        },
+        vista=("trava", "no socket de Mudo", "Caio leu"),
     ),
     Fase(
-        "de mãos dadas",
-        "As duas armadilhas juntas: um par que se forma, e um Mudo que não lê. Consegue quebrar?",
-        "A vez de quem ouve se toma antes de soltar a trava, e enviar nunca espera: a sobra fica na caixa.",
-        [
-            ("quem forma o par", formar_par_de_maos_dadas, _nada),
-            ("Yuri, par de Mudo", falar_de_maos_dadas, lambda sala: ("Yuri", "Olá!")),
-            ("Bia, par de Caio", falar_de_maos_dadas, lambda sala: ("Bia", "Oi!")),
+        titulo="de mãos dadas",
+        pergunta="As duas armadilhas juntas: um par que se forma, e um Mudo que não lê. Consegue quebrar?",
+        moral="A vez de quem ouve se toma antes de soltar a trava, e enviar nunca espera: a sobra fica na caixa.",
+        threads=[
+            ("quem forma o par", formar_par_de_maos_dadas),
+            ("Yuri, par de Mudo", functools.partial(falar_de_maos_dadas, eu="Yuri", fala="Olá!")),
+            ("Bia, par de Caio", functools.partial(falar_de_maos_dadas, eu="Bia", fala="Oi!")),
         ],
-        lambda sala: {
-            "trava": sala.trava.dono or "livre",
-            "vez de Mudo": sala.mudo.vez.dono or "livre",
-            "caixa de Mudo": sala.mudo.caixa,
-            "no socket de Mudo": sala.mudo.socket,
-            "par": sala.par,
-            "vez de Caio": sala.caio.vez.dono or "livre",
-            "Caio leu": sala.caio.socket,
-        },
-        _fora_de_ordem(lambda sala: sala.mudo),
-        _um_par_pronto,
+        vista=("trava", "par", "vez de Mudo", "caixa de Mudo", "no socket de Mudo", "vez de Caio", "Caio leu"),
+        defeito=lambda sala: fora_de_ordem(sala.mudo),
+        preparar=lambda sala: sala.par.update(Bia=sala.caio),
     ),
 )
 
@@ -290,7 +279,8 @@ class Jogo:
         self.fase, self.sala, self.passos = fase, Sala(), []
         self.morte = ""  # a thread que um erro derrubou, e qual
         fase.preparar(self.sala)
-        self.trechos = [trecho(self.sala, *argumentos(self.sala)) for _, trecho, argumentos in fase.threads]
+        self.nomes = [nome for nome, _ in fase.threads]
+        self.trechos = [trecho(self.sala) for _, trecho in fase.threads]
         self.esperas = [next(trecho) for trecho in self.trechos]  # o que a próxima linha de cada um tem de esperar
         for passo in passos:
             self.dar_um_passo(passo)
@@ -308,7 +298,7 @@ class Jogo:
 
     def dar_um_passo(self, thread: int) -> None:
         """Executa a próxima linha de uma thread que `pode`."""
-        self.sala.quem = self.fase.threads[thread][0]
+        self.sala.quem = self.nomes[thread]
         self.passos.append(thread)
         try:
             self.esperas[thread] = next(self.trechos[thread], None)
@@ -317,19 +307,17 @@ class Jogo:
 
     def defeito(self) -> str:
         """O que está errado, ou "" se nada."""
-        presas = [nome for i, (nome, _, _) in enumerate(self.fase.threads) if not self.acabou(i)]
+        presas = [nome for thread, nome in enumerate(self.nomes) if not self.acabou(thread)]
         if presas and not self.podem():
             return "ninguém mais pode andar. Parados para sempre: " + "; ".join(presas)
         return self.morte or self.fase.defeito(self.sala)
 
     def foto(self) -> tuple:
         """Dois jogos de igual foto têm o mesmo futuro."""
-        sala = self.sala
-        pessoas = [(um.vez.dono, *um.caixa, "|", *um.socket) for um in (sala.ana, sala.caio, sala.mudo)]
         quadros = [trecho.gi_frame for trecho in self.trechos]
-        locais = [quadro and (quadro.f_lasti, *map(repr, list(quadro.f_locals.values())[1:])) for quadro in quadros]
-        filas = (*sala.fila_atendentes, "|", *sala.fila_clientes)
-        return (*locais, *pessoas, sala.trava.dono, self.morte, filas, *map(repr, sala.par.items()))
+        # Onde cada uma parou, e o que tem nas suas variáveis: a primeira é sempre a sala.
+        paradas = [quadro and (quadro.f_lasti, repr(list(quadro.f_locals.values())[1:])) for quadro in quadros]
+        return (*paradas, self.morte, repr(self.sala.memoria()))
 
 
 @dataclass
@@ -367,23 +355,23 @@ def tentar_todas(fase: Fase) -> Busca:
 # --- A tela -----------------------------------------------------------------------------------------
 
 
-def linhas_de(trecho: Callable[..., Iterator]) -> list[tuple[int, str]]:
+def linhas_de(codigo: types.CodeType) -> list[tuple[int, str]]:
     """As linhas de um trecho, com o número de cada uma no arquivo; sem o `def` e sem os `yield`."""
-    fonte, primeira = inspect.getsourcelines(trecho)
+    fonte, primeira = inspect.getsourcelines(codigo)
     corpo = textwrap.dedent("".join(fonte[1:])).replace("sala.", "").splitlines()
     return [(primeira + 1 + i, linha) for i, linha in enumerate(corpo) if not re.match(r"\s*yield\b", linha)]
 
 
 def coluna(jogo: Jogo, thread: int) -> list[str]:
     """O trecho de uma thread: `>` na próxima linha, `x` se ela tem de esperar."""
-    nome, trecho, _ = jogo.fase.threads[thread]
-    quadro, espera = jogo.trechos[thread].gi_frame, jogo.esperas[thread]
-    linhas = linhas_de(trecho)
+    trecho, espera = jogo.trechos[thread], jogo.esperas[thread]
+    quadro = trecho.gi_frame
+    linhas = linhas_de(trecho.gi_code)
     proxima = next((numero for numero, _ in linhas if quadro and numero > quadro.f_lineno), None)
     marca = ">" if jogo.pode(thread) else "x"
     situacao = "" if jogo.pode(thread) else "(acabou)" if quadro is None else f"(espera {espera})"
     corpo = [f"{marca if numero == proxima else ' '} {linha}" for numero, linha in linhas]
-    return [f"{thread + 1} {nome}", f"  {situacao}", *corpo]
+    return [f"{thread + 1} {jogo.nomes[thread]}", f"  {situacao}", *corpo]
 
 
 def mostrar(jogo: Jogo) -> None:
@@ -394,8 +382,9 @@ def mostrar(jogo: Jogo) -> None:
     for lado_a_lado in itertools.zip_longest(*colunas, fillvalue=""):
         print("".join(map(str.ljust, lado_a_lado, larguras)).rstrip())
     print()
-    for nome, valor in jogo.fase.vista(jogo.sala).items():
-        print(f"  {nome:<18} {valor}")
+    memoria = jogo.sala.memoria()
+    for nome in jogo.fase.vista:
+        print(f"  {nome:<18} {memoria[nome]}")
     if defeito := jogo.defeito():
         print(f"\n  QUEBROU: {defeito}.\n  {jogo.fase.moral}")
     elif not jogo.podem():

@@ -25,7 +25,7 @@ from escalonador import FASES, Jogo, tentar_todas  # noqa: E402
     ids=["sem trava", "enviar depois de soltar", "esperar com a trava"],
 )
 def test_a_fase_que_quebra(fase, passos, defeito):
-    """A busca acha uma ordem que quebra, e não há uma mais curta; nem toda ordem menor já quebrou."""
+    """A busca acha uma ordem que quebra, e ela só quebra no último passo."""
     busca = tentar_todas(fase)
     assert len(busca.mais_curta) == passos
     assert re.search(defeito, Jogo(fase, busca.mais_curta).defeito())
@@ -44,11 +44,10 @@ def test_de_maos_dadas_nao_ha_ordem_que_quebre():
         sala.trava.release()
         yield sala.mudo.vez
         sala.mudo.vez.acquire()
-        sala.mudo.caixa.append("CONECTADO")
+        sala.mudo.contar("CONECTADO")
         sala.mudo.vez.release()
 
-    nome, _, argumentos = certa.threads[0]
-    errada = dataclasses.replace(certa, threads=[(nome, soltar_antes, argumentos), *certa.threads[1:]])
+    errada = dataclasses.replace(certa, threads=[("quem forma o par", soltar_antes), *certa.threads[1:]])
     assert "antes de a conversa começar" in Jogo(errada, tentar_todas(errada).mais_curta).defeito()
 
 
@@ -59,7 +58,7 @@ def test_quantas_ordens():
         for _ in range(3):
             yield
 
-    livre = dataclasses.replace(FASES[0], threads=[(nome, tres_passos, lambda sala: ()) for nome in ("Yuri", "Bia")])
+    livre = dataclasses.replace(FASES[0], threads=[("Yuri", tres_passos), ("Bia", tres_passos)])
     assert (tentar_todas(livre).ordens, tentar_todas(livre).situacoes) == (20, 16)
 
 

@@ -66,8 +66,9 @@ def tentar_formar_par():
             quem.contar(f"FILA:{posicao}")
 
 
+porta = int(sys.argv[-1]) if sys.argv[1:] else 12345
 ouvinte = socket.socket()
-ouvinte.bind(("", int(sys.argv[-1])))
+ouvinte.bind(("", porta))
 ouvinte.listen(5)
 while True:
     Pessoa(ouvinte.accept()[0]).start()

@@ -88,6 +88,7 @@ def tentar_formar_par():
             quem.contar(f"FILA:{posicao}")
 
 
-with socket.create_server(("", int(sys.argv[-1])), backlog=1024) as ouvinte, contextlib.suppress(KeyboardInterrupt):
+porta = int(sys.argv[-1]) if sys.argv[1:] else 12345
+with socket.create_server(("", porta), backlog=1024) as ouvinte, contextlib.suppress(KeyboardInterrupt):
     while True:
         Pessoa(ouvinte.accept()[0]).start()

@@ -79,8 +79,7 @@ class Pessoa(threading.Thread):
         if self not in ouvem:
             self.vez.acquire()  # daqui até o envio, a vez dela é deste fato
             ouvem.append(self)
-        if not self.saiu:
-            self.caixa += f"{linha}\n".encode()
+        self.caixa += b"" if self.saiu else f"{linha}\n".encode()
         self.saiu = self.saiu or saiu
 
     def escoar(self):
@@ -116,6 +115,7 @@ def tentar_formar_par():
             quem.contar(f"FILA:{posicao}")
 
 
-with socket.create_server(("", int(sys.argv[-1])), backlog=1024) as ouvinte, contextlib.suppress(KeyboardInterrupt):
+porta = int(sys.argv[-1]) if sys.argv[1:] else 12345
+with socket.create_server(("", porta), backlog=1024) as ouvinte, contextlib.suppress(KeyboardInterrupt):
     while True:
         Pessoa(ouvinte.accept()[0]).start()

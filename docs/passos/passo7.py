@@ -78,8 +78,7 @@ class Pessoa(threading.Thread):
         if self not in ouvem:
             self.vez.acquire()  # daqui até o envio, a vez dela é deste fato
             ouvem.append(self)
-        if not self.saiu:
-            self.caixa += f"{linha}\n".encode()
+        self.caixa += b"" if self.saiu else f"{linha}\n".encode()
         self.saiu = self.saiu or saiu
 
     def escoar(self):
@@ -116,10 +115,11 @@ def tentar_formar_par():
             quem.contar(f"FILA:{posicao}")
 
 
-with socket.create_server(("", int(sys.argv[-1])), backlog=1024) as ouvinte, contextlib.suppress(KeyboardInterrupt):
+porta = int(sys.argv[-1]) if sys.argv[1:] else 12345
+with socket.create_server(("", porta), backlog=1024) as ouvinte, contextlib.suppress(KeyboardInterrupt):
     ouvinte.settimeout(0.05)
     while True:
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(OSError):  # ninguém chegou neste instante, ou já se foi
             Pessoa(ouvinte.accept()[0]).start()
         for quem in threading.enumerate()[1:]:  # o carteiro: toda thread menos esta é uma pessoa
             with quem.vez, contextlib.suppress(OSError):
