@@ -32,7 +32,7 @@ from atendimento.terminal import Analisador, inteiro  # noqa: E402
 
 
 class Trava:
-    """Uma `Lock` que diz quem a tem. Só quem a encontra livre dá o passo de a tomar."""
+    """Uma `Lock` que diz quem a tem. Só dá o passo de tomá-la quem a encontra livre."""
 
     def __init__(self, nome: str, sala: "Sala") -> None:
         self.nome, self.sala = nome, sala
@@ -223,7 +223,7 @@ def duas_vezes_ana(sala: Sala) -> str:
 def fora_de_ordem(quem: Pessoa) -> str:
     contado = quem.socket + quem.caixa
     errado = contado and contado[0] != "CONECTADO"
-    return f"{contado[0]!r} chega antes de a conversa começar, com {quem.nome} sem saber com quem" if errado else ""
+    return f"a conversa de {quem.nome} começa por {contado[0]!r}, e não pelo CONECTADO" if errado else ""
 
 
 FASES = (

@@ -19,7 +19,7 @@ from escalonador import FASES, Jogo, tentar_todas  # noqa: E402
     ("fase", "passos", "defeito"),
     [
         (FASES[0], 6, "Ana|morreu"),
-        (FASES[1], 8, "antes de a conversa começar"),
+        (FASES[1], 8, "e não pelo CONECTADO"),
         (FASES[2], 4, "ninguém mais pode andar"),
     ],
     ids=["sem trava", "enviar depois de soltar", "esperar com a trava"],
@@ -48,7 +48,7 @@ def test_de_maos_dadas_nao_ha_ordem_que_quebre():
         sala.mudo.vez.release()
 
     errada = dataclasses.replace(certa, threads=[("quem forma o par", soltar_antes), *certa.threads[1:]])
-    assert "antes de a conversa começar" in Jogo(errada, tentar_todas(errada).mais_curta).defeito()
+    assert "e não pelo CONECTADO" in Jogo(errada, tentar_todas(errada).mais_curta).defeito()
 
 
 def test_quantas_ordens():

@@ -20,7 +20,7 @@ class Pessoa(threading.Thread):
     def run(self):
         while dados := self.sock.recv(1024):
             trava.acquire()
-            self.ouvir(dados.decode())
+            self.ouvir(dados.decode().strip())
             trava.release()
         trava.acquire()
         self.acabar("desconectou")

@@ -68,7 +68,7 @@ def quem_nao_le(porta: int) -> str:
         with contextlib.suppress(TimeoutError):  # até que nada mais caiba, nem na ida nem na volta
             while True:
                 mudo.sendall(b"x" * 5000 + b"\n")
-        bia.close()  # a posição de Mudo muda, e o servidor quer contar-lhe
+        bia.close()  # a posição de Mudo muda, e o servidor quer lhe contar
         time.sleep(0.5)
         alguem = pilha.enter_context(conectar(porta, "CLIENTE"))
         alguem.settimeout(SEM_RESPOSTA)
