@@ -26,7 +26,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from atendimento.terminal import Analisador, inteiro  # noqa: E402
+from atendimento.opcoes import Analisador, inteiro  # noqa: E402
 
 # --- O que as threads dividem -------------------------------------------------------------------
 
