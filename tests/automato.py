@@ -5,6 +5,7 @@ import math
 import re
 import unicodedata
 
+from leitor import em_texto
 from modelo import (
     ATENDIDO,
     CANCELADA,
@@ -17,8 +18,8 @@ from modelo import (
     SAIU_DA_FILA,
     SEM_CONVERSA,
 )
-from pagina import em_texto
 from participante import FECHOU
+
 from protocolo import Entrada, Json, Pronto, Texto, Tipo, Volta
 
 UNIDO, ACABOU = r"CONECTADO:.+", r"FIM:Atendimento encerrado\. .+"

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 from automato import Fio
+from leitor import Pena
 from modelo import FORA_DE_PAUSA, JA_ACABOU, NA_ESPERA, REGISTRADA, Modelo, Ouvinte
-from pagina import Pena
 from participante import FECHOU, PRAZO, Participante
 from test_protocolo import casos
 
