@@ -102,6 +102,8 @@ def tipo_maiusculas(palco: Palco) -> None:
 def tipo_calado(palco: Palco) -> None:
     yuri = palco.conecta("Yuri")
     yuri.nada_chegou(espera=0.2)
+    yuri.envia("CLIENTE")
+    yuri.alguma()
 
 
 @regra(1, "Um nome vazio, ou só de espaços, é inválido.", IDENTIFICACAO, BASE)
