@@ -132,6 +132,7 @@ class Processo:
             if NO_WINDOWS:
                 arvore = ["taskkill", "/F", "/T", "/PID", str(self.processo.pid)]
                 subprocess.run(arvore, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=10)
+                self.processo.kill()  # ao menos ele, se não há `taskkill` que encerre a árvore
             else:
                 os.killpg(self.processo.pid, signal.SIGKILL)
         self.codigo(prazo=5.0)
