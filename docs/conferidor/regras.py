@@ -32,14 +32,14 @@ RECV = (
     " Veja docs/passos/passo1.py e docs/experimentos/01_recv_nao_e_mensagem.py"
 )
 TRAVA = "Olhar a lista e mudá-la é um passo só, com a trava na mão. Veja docs/experimentos/02_sem_a_trava.py"
-ENVIO = "Não envie com a trava na mão: quem não lê para todos. Veja docs/experimentos/03_enviar_sob_a_trava.py"
-ORDEM = "A ordem dos envios é a das decisões. Veja docs/experimentos/04_enviar_depois_de_soltar.py"
+ENVIO = "Não envie com a trava na mão: quem não lê para todos. Veja docs/passos/passo4.py"
+ORDEM = "A ordem dos envios é a das decisões. Veja docs/passos/passo5.py"
 CLOSE = (
-    "Depois do FIM:, shutdown: close não acorda quem está no recv. Veja docs/experimentos/05_close_nao_acorda_recv.py"
+    "Depois do FIM:, shutdown: close não acorda quem está no recv. Veja docs/experimentos/03_close_nao_acorda_recv.py"
 )
 CTRL_C = "Trate KeyboardInterrupt; as threads que não são daemon prendem o processo"
 RST = "O recv levanta ConnectionResetError: é um fim também"
-LISTEN = "A fila do listen é de quem ainda não foi aceito. Veja docs/experimentos/06_fila_do_listen.py"
+LISTEN = "A fila do listen é de quem ainda não foi aceito. Veja docs/experimentos/04_fila_do_listen.py"
 BASE = "É o começo de tudo: leia o tipo, peça o nome, forme os pares. Veja docs/passos/passo1.py"
 NOME = "Veja validar_nome em protocolo.py"
 LIMPAR = "O texto de um passa pelo terminal do outro. Veja limpar em protocolo.py"

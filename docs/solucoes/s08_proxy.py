@@ -24,7 +24,7 @@ def bombear(de: socket.socket, para: socket.socket, ver: Callable[[bytes], None]
         para.shutdown(socket.SHUT_WR)
     except OSError:  # um dos lados caiu: o outro tem de saber
         for sock in (de, para):
-            # `close` não acordaria a outra bomba, parada no recv (experimento 5): ninguém ficaria sabendo.
+            # `close` não acordaria a outra bomba, parada no recv (experimento 3): ninguém ficaria sabendo.
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
 
