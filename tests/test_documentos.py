@@ -96,3 +96,11 @@ def test_os_nomes_da_ementa():
     assert len(citados) > 40 and len(citados) == texto.count("](../")
     for arquivo, no_link, nome in citados:
         assert arquivo == no_link and nome in nomes_de(arquivo), f"{nome} não está em {arquivo}"
+
+
+@pytest.mark.parametrize("documento", ["README.md", "docs/arquitetura.md"])
+def test_as_linhas_do_caminho_obrigatorio(documento):
+    """O tamanho que se promete a quem lê é o dos cinco arquivos."""
+    caminho = "protocolo.py", "cliente.py", "servidor.py", "atendimento/filas.py", "atendimento/conexao.py"
+    linhas = sum(len((RAIZ / arquivo).read_text(encoding="utf-8").splitlines()) for arquivo in caminho)
+    assert f"{linhas} linhas" in (RAIZ / documento).read_text(encoding="utf-8")
