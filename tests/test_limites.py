@@ -40,6 +40,8 @@ def test_os_lugares_de_um_endereco():
         lugares.dar("c", f"10.0.{numero >> 8}.{numero & 255}")
         lugares.vagar("c")
     assert len(lugares._visitas) < 250
+    assert lugares.dar(6, "192.0.2.7") is DEMAIS, "passou muito tempo, mas as duas continuam abertas"
+    assert origem("2001:db8::8000:0:0:1") == origem("2001:db8::1") != origem("2001:db8:0:1::1")
 
 
 @casos("maximo, de_clientes", {"um": (1, 1), "dois": (2, 1), "quarenta": (40, 38), "mil": (1000, 950)})
