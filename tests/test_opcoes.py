@@ -1,6 +1,7 @@
 """As linhas de comando: cada opção faz o que diz, e cada erro tem a sua frase, em português. E o log do servidor."""
 
 import ast
+import contextlib
 import errno
 import io
 import logging
@@ -119,6 +120,14 @@ def test_host_em_ipv6(abre):
     except OSError:
         pytest.skip("esta máquina não tem IPv6")
     assert abre("--host", "::1").server_address[0] == "::1"
+
+
+def test_uma_turma_se_conecta_junta(abre):
+    """Cem conexões esperam por quem as aceite, sem que o sistema recuse nem atrase nenhuma."""
+    aberto = abre()
+    with contextlib.ExitStack() as pilha:
+        for _ in range(100):
+            pilha.enter_context(socket.create_connection(aberto.server_address, timeout=1))
 
 
 def test_preparar_o_processo(monkeypatch):

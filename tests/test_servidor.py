@@ -205,7 +205,8 @@ def test_o_prazo_de_cada_linha_da_identificacao(abrir_servidor, inicio, antes, p
 @casos(
     "meia, repetida",
     {
-        "longa": (b"C" * 100, "C" * 40 + "…"),
+        "longa": (b"C" * 41, "C" * 40 + "…"),
+        "inteira": (b"C" * 40, "C" * 40),
         "em-branco": (b"\n\n \t", None),
         "controles": (b"CLI\x1b\xe9", "CLI\ufffd"),
         "senha-em-json": (b'{"senha":"xadrez"', None),
