@@ -46,10 +46,10 @@ EQUIVALENTES = {
     r"identificacao.py comparacao: time.monotonic\(\) >= ate ": "só o instante exato do prazo",
     r"servidor.py opcao: .* -> threading.Thread\(target=fila_de_log.join\) em": DAEMON,
     r"servidor.py opcao: .* -> threading.Thread\(target=self._aceitar, name='porteiro'\) em": DAEMON,
-    r"filas.py comparacao: lugar < len\(self.fila_clientes\) ": "só muda custo: uma visita às posições, que são as mesmas",
+    r"filas.py comparacao: lugar < len\(self.fila_clientes\) ": "só muda custo: confere posições que não mudaram",
     r"limites.py numero: 0 -> 1 em novas: int = 0": INICIO,
-    r"limites.py linha: self._faxina = agora -> pass": "só muda custo: esquece as visitas antigas a cada visita",
-    r"limites.py comparacao: self._faxina <= ha_pouco ": "só muda custo: esquece as visitas antigas um instante depois",
+    r"limites.py linha: self._faxina = agora -> pass": "só muda custo: procura as visitas antigas em cada uma",
+    r"limites.py comparacao: self._faxina <= ha_pouco ": "só muda custo: esquece-as um instante depois",
     r"limites.py comparacao: max\(visitas.janela, visitas.relato\) > ha_pouco ": "só muda custo: guarda-as mais uma janela",
     r"limites.py numero: 10000 -> 10001 em LEMBRADAS": "só muda custo: uma origem a mais na memória",
 }

@@ -208,6 +208,13 @@ def test_o_registro_e_conferido_enquanto_se_serve():
     assert sinais.qsize() == 1
 
 
+def test_fechar_a_janela_encerra(monkeypatch):
+    """No Windows, a janela que se fecha manda encerrar como um sinal."""
+    monkeypatch.setattr(modulo.maquina, "tratar_sinais", lambda *_: None)
+    monkeypatch.setattr(modulo.maquina, "ao_fechar_a_janela", lambda encerrar: encerrar())
+    assert modulo.ouvir_sinais().qsize() == 1
+
+
 # --- O que não serve ------------------------------------------------------------------------------
 
 

@@ -394,6 +394,22 @@ def test_falta_memoria_em_qualquer_ponto(caminho, dito):
     assert textos(caminho) == ditos and dito.frases.count(falha(caminho, "MemoryError()")) > 100
 
 
+def test_a_falta_de_memoria_nao_leva_a_thread(abrir, caminho, monkeypatch):
+    """O erro que escapa de uma gravação é só dela: a seguinte grava tudo."""
+    esvaziar, faltam = modulo.Registro._esvaziar, [MemoryError()]
+
+    def escassa(registro):
+        if faltam:
+            raise faltam.pop()
+        return esvaziar(registro)
+
+    monkeypatch.setattr(modulo.Registro, "_esvaziar", escassa)
+    registro = abrir()
+    ouvir(registro, "oi")
+    registro.encerrar(PRAZO)
+    assert textos(caminho) == ["oi"] and not faltam
+
+
 # --- O arquivo que muda de lugar ------------------------------------------------------------------
 
 ROTACAO = "{} foi movido, apagado, trocado ou truncado. O registro continua num arquivo novo."
