@@ -47,6 +47,7 @@ EQUIVALENTES = {
     r"servidor.py opcao: .* -> threading.Thread\(target=fila_de_log.join\) em": DAEMON,
     r"servidor.py opcao: .* -> threading.Thread\(target=self._aceitar, name='porteiro'\) em": DAEMON,
     r"filas.py comparacao: lugar < len\(self.fila_clientes\) ": "só muda custo: confere posições que não mudaram",
+    r"conexao.py numero: 65536 -> 65537 em ": "só muda custo: um byte a mais por leitura",
     r"limites.py numero: 0 -> 1 em novas: int = 0": INICIO,
     r"limites.py linha: self._faxina = agora -> pass": "só muda custo: procura as visitas antigas em cada uma",
     r"limites.py comparacao: self._faxina <= ha_pouco ": "só muda custo: esquece-as um instante depois",
