@@ -12,9 +12,9 @@ pytest.register_assert_rewrite("participante", "vigias")
 
 import servidor as modulo  # noqa: E402
 from atendimento.carteiro import Carteiro  # noqa: E402
-from atendimento.limites import Senhas  # noqa: E402
+from atendimento.limites import Lugares, Senhas  # noqa: E402
 from participante import PRAZO, Anfitriao  # noqa: E402
-from vigias import ConexaoVigiada, FilasVigiadas  # noqa: E402
+from vigias import CondicaoVigiada, ConexaoVigiada, FilasVigiadas, vigiada  # noqa: E402
 
 DAS_FILAS = ("departamentos", "devolver", "ouvinte", "relogio")
 
@@ -27,6 +27,10 @@ class ServidorDeTeste(Anfitriao, modulo.Servidor):
         # Os testes que inundam não são sobre o ritmo.
         modulo.Servidor.__init__(self, (host, porta), filas, **{"ritmo": 0} | opcoes)
         Anfitriao.__init__(self, self.server_address)
+        self.mudou = CondicaoVigiada()
+        self.conexoes = vigiada(dict, ("pop", "__setitem__"), self.mudou)()
+        self.lugares.__class__ = vigiada(Lugares, ("dar", "cabe_o_cliente", "vagar", "relatar"), self.mudou)
+        self.senhas.__class__ = vigiada(Senhas, ("conferir",), self.mudou)
         self.erros: list[BaseException] = []
         self.aceitas: list[ConexaoVigiada] = []  # todas as conexões, pela ordem
         self.fechadas = 0

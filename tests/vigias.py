@@ -45,7 +45,15 @@ class TravaVigiada:
         self.release()
 
 
-def vigiada(tipo: type, metodos: Iterable[str], trava: TravaVigiada) -> type:
+class CondicaoVigiada(threading.Condition):
+    """Uma `Condition` que sabe se é desta thread."""
+
+    @property
+    def minha(self) -> bool:
+        return self._is_owned()
+
+
+def vigiada(tipo: type, metodos: Iterable[str], trava: TravaVigiada | CondicaoVigiada) -> type:
     """Uma subclasse de `tipo` em que cada um dos `metodos` exige a trava."""
 
     def exigir(nome: str):
