@@ -369,6 +369,8 @@ def test_ajuda(digita, capsys, monkeypatch, main, opcoes, padroes):
     explicadas = re.findall(r"^  (--[\w-]+(?: \[?VALOR\]?)?)\s+\w+ \w+", ajuda, re.MULTILINE)
     assert explicadas == opcoes.replace("=", " VALOR").replace("[", " [VALOR]").replace(" --", "\n--").split("\n")
     assert re.findall(r"\(padrão: (.*?)\)", " ".join(ajuda.split())) == padroes
+    textos = re.findall(r"^  --[\w-]+(?: \[?VALOR\]?)?\s+(\w+ \S+ \S+)", ajuda, re.MULTILINE)
+    assert len(textos) == len(set(textos)) == len(explicadas), "duas opções com o mesmo texto"
     assert re.search(r"^(Servidor|Cliente|Atendente) da fila de atendimento: \w+", ajuda, re.MULTILINE)
     assert re.search(r"^opções:\n  -h, --ajuda, --help +mostra esta ajuda\n", ajuda, re.MULTILINE)
     assert not re.search(r"usage|error|argument|options|default|show this|choices", ajuda)
