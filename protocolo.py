@@ -100,7 +100,10 @@ def validar_nome(texto: str) -> str:
 def _une_emojis(nome: str, lugar: int) -> bool:
     """Diz se o invisível que está em `lugar` é o ZWJ entre dois emojis."""
     antes, depois = nome[:lugar].removesuffix(_VARIANTE_COLORIDA)[-1:], nome[lugar + 1 : lugar + 2]
-    return nome[lugar] == _ZWJ and all(lado and unicodedata.category(lado)[0] == "S" for lado in (antes, depois))
+    # Entre os símbolos do ASCII, como o "+", não há emojis: ali ele só faria um nome passar por outro.
+    return nome[lugar] == _ZWJ and all(
+        lado and not lado.isascii() and unicodedata.category(lado)[0] == "S" for lado in (antes, depois)
+    )
 
 
 def validar_departamentos(texto: str) -> tuple[str, ...]:
