@@ -18,6 +18,10 @@ import threading
 import time
 from collections.abc import Callable
 
+if sys.platform == "linux":  # já: com os descritores esgotados, importar também falha
+    import fcntl
+    import termios
+
 log = logging.getLogger("fila")
 
 # --- Enviar e esperar -----------------------------------------------------------------------------
@@ -103,9 +107,6 @@ def por_confirmar(sock: socket.socket) -> int:
     """Bytes que o kernel aceitou de nós e o do outro ainda não confirmou; 0 onde não há como saber."""
     if sys.platform != "linux":
         return 0
-    import fcntl
-    import termios
-
     try:
         return int.from_bytes(fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
     except OSError:  # a conexão já se desfez
@@ -141,8 +142,6 @@ def _das_interfaces(sock: socket.socket) -> list[str]:
             return socket.gethostbyname_ex(socket.gethostname())[2]
         except OSError:
             return []
-    import fcntl
-
     enderecos = []
     for _, nome in socket.if_nameindex():
         with contextlib.suppress(OSError):  # a interface não tem endereço
