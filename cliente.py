@@ -89,7 +89,7 @@ class Cliente:
         return self.comandos.interpretar(linha)
 
     def enviar(self, comando: Comando) -> None:
-        with contextlib.suppress(ConnectionError):  # a conexão caiu: quem lê é que o diz
+        with contextlib.suppress(OSError):  # a conexão caiu, ou a rede: quem lê é que o diz
             self.sock.sendall(self.formato.codificar(comando))
 
     def recusa(self, texto: str) -> str:

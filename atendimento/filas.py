@@ -561,7 +561,7 @@ class Fato:
     def __init__(self, filas: Filas) -> None:
         self._filas = filas
         self._a_contar: dict[Participante, list[Comando | None]] = {}
-        self._maos = contextlib.ExitStack()  # as vezes que se tomaram: ainda que um envio falhe, nenhuma fica presa
+        self._maos = contextlib.ExitStack()  # os envios, e depois as vezes a soltar: nenhum que falhe prende os outros
         self._relatos: list[tuple[str, str]] = []  # (marca, texto)
 
     def __enter__(self) -> "Fato":
@@ -584,8 +584,9 @@ class Fato:
     def __exit__(self, *_: object) -> None:
         self._filas.trava.release()
         with self._maos:
-            for destino, comandos in self._a_contar.items():
-                destino.entregar(comandos)
+            # Numa pilha: a última coisa que se põe é a primeira que se faz, e um envio que falha não impede os outros.
+            for destino, comandos in reversed(self._a_contar.items()):
+                self._maos.callback(destino.entregar, comandos)
         for marca, texto in self._relatos:
             log.info(texto, extra={"marca": marca})
 

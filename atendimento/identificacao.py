@@ -104,8 +104,7 @@ class Identificacao:
             if time.monotonic() >= ate:
                 raise TimeoutError
             conferida, espera = self.portaria.conferir_senha(self.endereco, certa)
-            ficou = self.quem.esperar(espera if conferida else min(espera, ate - time.monotonic()))
-            if not (ficou or conferida):
+            if not self.quem.esperar(espera if conferida else min(espera, ate - time.monotonic())):
                 raise EOFError
         if not certa:
             raise ValueError(SENHA_INCORRETA)

@@ -142,7 +142,8 @@ def ler_opcoes() -> argparse.Namespace:
     analisador.opcao("--departamentos", None, ajuda, tipo=valido(validar_departamentos))
     analisador.chave("--devolver-a-fila", "o cliente de um atendente que cai volta para o início da fila")
     analisador.opcao("--registro", None, "arquivo CSV em que se gravam as conversas", tipo=caminho_escrito)
-    ajuda = "mostra o que cada thread recebe, envia e espera; num arquivo, grava o filme (ver docs/filme.py)"
+    ajuda = "mostra o que cada thread recebe, envia e espera, com a trava 5 ms mais lenta; num arquivo, grava o filme"
+    ajuda += " (ver docs/filme.py)"
     analisador.opcao("--rastro", None, ajuda, tipo=caminho_escrito, sem_valor=NO_TERMINAL)
     analisador.chave("--rastro-bytes", "mostra as linhas do rastro como vão no fio")
     analisador.chave("--varios-nucleos", "deixa as threads se espalharem pelos núcleos (ver docs/desempenho.md)")

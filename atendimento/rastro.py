@@ -1,7 +1,8 @@
 """O rastro: o que cada thread recebe, envia, espera e tem na mão, à vista de uma sala inteira.
 
 Nada no servidor sabe que está sendo observado. Com `--rastro` ele trabalha com sockets, conexões e travas que fazem o
-mesmo que os de verdade, e contam; sem a opção, com os de verdade. O que se conta vai para o terminal,
+mesmo que os de verdade, e contam; só a trava das filas se segura um pouco mais, para que se veja quem espera por ela
+(`LENTE`). Sem a opção, com os de verdade. O que se conta vai para o terminal,
 
     15:02.123 Yuri     <-          'Olá!\\n'
     15:02.124 Yuri     -> Ana      '[Yuri]: Olá!\\n'

@@ -351,15 +351,20 @@ def test_o_que_vai_para_o_log(caplog, monkeypatch):
 
 
 def test_um_envio_que_falha_nao_prende_ninguem(monkeypatch):
-    """O erro chega a quem causou o fato, e nem a trava nem a vez ficam tomadas."""
-    monkeypatch.setattr(Participante, "entregar", Mock(side_effect=MemoryError))
-    filas, quem = Filas(), Participante()
-    filas.admitir(quem)
+    """O erro chega a quem causou o fato, os outros envios se fazem, e nem a trava nem as vezes ficam tomadas."""
+    monkeypatch.setattr(Participante, "entregar", entregar := Mock(side_effect=MemoryError))
+    filas, quem, outra = Filas(), Participante(), Participante()
+    for um in quem, outra:
+        filas.admitir(um)
     with pytest.raises(MemoryError):
         filas.entrar(quem, CLIENTE, "Caio")
     with pytest.raises(MemoryError):
         filas.repassar_chat(quem, Mensagem("Caio", ["oi"]))
-    assert not filas.trava.locked() and not quem.vez.locked()
+    entregar.reset_mock()
+    with pytest.raises(MemoryError):
+        filas.entrar(outra, ATENDENTE, "Ana")
+    assert entregar.call_count == 2
+    assert not filas.trava.locked() and not quem.vez.locked() and not outra.vez.locked()
 
 
 # --- Erros plantados: o explorador os acha? ------------------------------------------------------

@@ -133,8 +133,8 @@ def test_a_espera_de_quem_erra(abrir_servidor, monkeypatch, o_que_ha):
     else:
         getattr(rui, o_que_ha)()
         ana.fecha()
-        if o_que_ha == "para_de_escrever":  # ainda lê a recusa, já sem demora
-            rui.espera("SENHA:", ERRADA, FECHOU)
+        if o_que_ha == "para_de_escrever":  # é sair: não se apressa a recusa de quem se foi
+            rui.espera("SENHA:", FECHOU)
             rui.fecha()
         servidor.espera_que_fechem()
 

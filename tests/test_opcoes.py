@@ -1,5 +1,6 @@
 """As linhas de comando: cada opção faz o que diz, e cada erro tem a sua frase, em português. E o log do servidor."""
 
+import argparse
 import ast
 import contextlib
 import errno
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from test_protocolo import casos
@@ -26,6 +28,7 @@ from atendimento import terminal
 from atendimento.opcoes import ler_opcoes_da_conversa
 from atendimento.rastro import Gravacao, Rastro, TravaDasFilas
 from atendimento.registro import NAO_E_UM_REGISTRO
+from protocolo import Fim
 
 RAIZ = Path(__file__).parent.parent
 
@@ -452,3 +455,12 @@ def test_o_log_sem_uma_saida_do_sistema(monkeypatch, capfd):
     assert na_ide.getvalue().endswith(" [SERVIDOR] Olá!\n")
     registrar(None, monkeypatch)
     assert capfd.readouterr() == ("", "")
+
+
+@casos("erro", {"caiu": BrokenPipeError(), "sem-caminho": OSError(errno.EHOSTUNREACH, "x"), "sumiu": TimeoutError()})
+def test_enviar_numa_conexao_que_caiu(erro):
+    """Quem diz que a conexão caiu é quem a lê: quem envia, seja qual for o erro do sistema, não diz nada."""
+    quem = cliente.Cliente(None, argparse.Namespace(json=False, nome="Yuri"))
+    quem.sock = Mock(sendall=Mock(side_effect=erro))
+    quem.enviar(Fim())
+    quem.sock.sendall.assert_called_once_with(b"FIM:\n")
