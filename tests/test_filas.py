@@ -251,12 +251,12 @@ def ja_dentro(mundo):
     return chegam
 
 
-@casos("mundo", {"sem-extensoes": SEM_NADA, "um-cliente-com-tudo": SO_UM_CLIENTE, "depois": DEPOIS})
-def test_todas_as_ordens(mundo):
+@casos("mundo, minimo", {"sem-extensoes": (SEM_NADA, 1000), "um-so": (SO_UM_CLIENTE, 250), "depois": (DEPOIS, 1000)})
+def test_todas_as_ordens(mundo, minimo):
     """Em todas as ordens de chegadas, falas, pedidos, quedas e publicações, as filas fazem o que o modelo manda."""
     historia = ja_dentro(mundo) if mundo is DEPOIS else ()
     situacoes, fatos = explorar(Mundo(**mundo), historia)
-    assert situacoes > 250 and fatos > 14 * situacoes
+    assert situacoes > minimo and fatos > 16 * situacoes
 
 
 @pytest.mark.demorado
