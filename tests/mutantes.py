@@ -32,6 +32,9 @@ TESTES = [f"tests/test_{nome}.py" for nome in (
     "protocolo", "turno", "filas", "envio", "servidor", "registro", "maquina", "opcoes", "json", "extensoes", "rastro",
     "limites", "falhas", "programas", "caos", "solucoes", "turma")]  # fmt: skip
 
+# O arquivo plantado perde a forma em que foi escrito: estes, que procuram nele um trecho, falhariam com qualquer defeito.
+FORA = ["--deselect=tests/test_envio.py::test_a_exploracao_acha_cada_defeito_plantado"]
+
 PRAZO = 180
 """Segundos para a suíte inteira: um defeito que a trava foi achado."""
 
@@ -172,7 +175,7 @@ def copia_com(defeito: Defeito | Troca) -> Iterator[Path]:
 def achado(defeito: Defeito | Troca) -> bool:
     """Diz se a suíte, rodada numa cópia do projeto com o defeito, falha ou trava."""
     with copia_com(defeito) as copia:
-        comando = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *TESTES]
+        comando = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *FORA, *TESTES]
         try:
             return subprocess.run(comando, cwd=copia, capture_output=True, timeout=PRAZO).returncode != 0
         except subprocess.TimeoutExpired:
