@@ -80,6 +80,15 @@ class Erros(logging.Handler):
             self.frases.append(linha.getMessage())
 
 
+@pytest.fixture(scope="session", autouse=True)
+def compilados_uma_vez(tmp_path_factory):
+    """As centenas de programas que os testes sobem dividem o que um deles compilou, ainda que aqui não se possa gravar."""
+    with pytest.MonkeyPatch.context() as ambiente:
+        ambiente.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("compilados")))
+        ambiente.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+        yield
+
+
 @pytest.fixture
 def erros_no_log():
     """As frases de erro do servidor; o teste que as provoca esvazia a lista."""
