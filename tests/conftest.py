@@ -82,7 +82,7 @@ class Erros(logging.Handler):
 
 @pytest.fixture(scope="session", autouse=True)
 def compilados_uma_vez(tmp_path_factory):
-    """As centenas de programas que os testes sobem dividem o que um deles compilou, ainda que aqui não se possa gravar."""
+    """Os programas que os testes sobem dividem o que um deles compilou, ainda que aqui não se possa gravar."""
     with pytest.MonkeyPatch.context() as ambiente:
         ambiente.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("compilados")))
         ambiente.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
