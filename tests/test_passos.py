@@ -1,6 +1,7 @@
 """Os passos: cada um cabe num projetor, conserta o que diz consertar, e a página fala deles como são."""
 
 import ast
+import os
 import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -48,6 +49,7 @@ def conferir_os_sintomas(escolher):
         assert valem.result() and all(valem.result().values()), passo + 1
 
 
+@pytest.mark.skipif(os.name == "nt", reason="o que close e um RST fazem a quem lê muda de um sistema para outro")
 def test_o_sintoma_e_o_conserto():
     """As regras que a página manda conferir falham todas no passo anterior, e valem todas no seguinte."""
     assert {passo for _, passo in SINTOMAS} == {"0", "1", "2", "3"}
