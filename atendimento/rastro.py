@@ -203,21 +203,19 @@ class Gravacao(Rastro):
         self._thread.join(paciencia)
 
     def _gravar(self) -> None:
-        """A thread. Sem onde gravar, continua a esvaziar a espera, e o diz uma vez."""
-        falhou = False
-        while (contado := self._espera.get()) is not None:
-            try:
-                if not falhou:
+        """A thread. Sem onde gravar, diz isso uma vez, e continua esvaziando a espera."""
+        contado = self._espera.get()
+        try:
+            with self._arquivo:
+                while contado is not None:
                     self._arquivo.write(self._em_json(*contado) + "\n")
                     if self._espera.empty():
                         self._arquivo.flush()
-            except OSError as erro:
-                falhou = True
-                logging.getLogger("fila").error("O rastro em %s parou: %s.", self._caminho, motivo(erro))
-        try:
-            self._arquivo.close()
-        except OSError:
-            pass  # já se disse
+                    contado = self._espera.get()
+        except OSError as erro:  # ao gravar ou, com tudo ainda na memória, só ao fechar
+            logging.getLogger("fila").error("O rastro em %s parou: %s.", self._caminho, motivo(erro))
+        while contado is not None:
+            contado = self._espera.get()
 
     def _em_json(self, numero: int, visto: Acontecimento) -> str:
         linhas, nota = self.linhas(visto.dados)

@@ -257,11 +257,12 @@ def test_o_disco_que_nao_acompanha(monkeypatch):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="só o Linux tem um disco sempre cheio")
-def test_o_disco_cheio(caplog):
-    """O erro é dito uma vez, e a espera continua a esvaziar."""
+@casos("quantos", {"so-se-nota-ao-fechar": 1, "no-meio": 10_000})
+def test_o_disco_cheio(caplog, quantos):
+    """O erro é dito uma vez, e a espera continua esvaziando."""
     gravacao = Gravacao("/dev/full")
     gravacao.iniciar()
-    for _ in range(1000):
+    for _ in range(quantos):
         gravacao.contar(Acontecimento(Que.TOMOU))
     gravacao.encerrar(PRAZO)
     assert [linha.getMessage() for linha in caplog.records] == ["O rastro em /dev/full parou: disco cheio."]

@@ -113,10 +113,13 @@ class Processo:
     # O fim.
 
     def codigo(self, prazo: float = 0.0) -> int | None:
-        """O código com que terminou, se terminou neste prazo."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return self.processo.wait(prazo)
-        return None
+        """O código com que terminou, se terminou neste prazo; então o que ele escreveu já foi lido."""
+        try:
+            codigo = self.processo.wait(prazo)
+        except subprocess.TimeoutExpired:
+            return None
+        self._leitura.join(1.0)  # com prazo: alguém que ele lançou pode ter ficado com a saída aberta
+        return codigo
 
     def interrompe(self) -> None:
         """O que Ctrl+C faz: um SIGINT para o grupo. Só no POSIX."""
@@ -137,7 +140,6 @@ class Processo:
                 os.killpg(self.processo.pid, signal.SIGKILL)
         self.codigo(prazo=5.0)
         self.acaba_a_entrada()
-        self._leitura.join(1.0)
         if not self._leitura.is_alive():  # senão, alguém que escapou do grupo ainda tem a saída aberta
             self.processo.stdout.close()
 

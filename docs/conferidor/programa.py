@@ -54,8 +54,8 @@ class Cena:
         self.programa.mata()
 
     def depois(self) -> str:
-        disse = self.programa.ultima_frase()
         acabou = self.programa.codigo(prazo=0.2)
+        disse = self.programa.ultima_frase()
         return (f"o programa terminou com código {acabou}" if acabou is not None else "o programa está rodando") + (
             f"; mostrou por último: {disse}" if disse else "; não mostrou nada"
         )
