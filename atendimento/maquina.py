@@ -167,6 +167,14 @@ def motivo_de_nao_abrir(erro: OSError | UnicodeError, host: str, porta: int) -> 
 # --- O arquivo ------------------------------------------------------------------------------------
 
 
+def so_para_o_dono(caminho: str, modo: int) -> int:
+    """Abre o arquivo e, se o cria, ninguém mais pode lê-lo.
+
+    Só no POSIX: no Windows as permissões são as da pasta, e o número é ignorado.
+    """
+    return os.open(caminho, modo, 0o600)
+
+
 def mesmo_arquivo(um: os.stat_result, outro: os.stat_result) -> bool:
     """Se os dois são do mesmo arquivo.
 

@@ -17,7 +17,6 @@ import enum
 import itertools
 import json
 import logging
-import os
 import queue
 import re
 import shutil
@@ -28,6 +27,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from atendimento import maquina
 from atendimento.conexao import Conexao
 from atendimento.filas import Filas
 from atendimento.linha import largura_total
@@ -184,7 +184,7 @@ class Gravacao(Rastro):
 
     def iniciar(self) -> None:
         """Recomeça o arquivo e põe a thread para rodar; `OSError` se não dá."""
-        self._arquivo = open(self._caminho, "w", encoding="utf-8", opener=_so_para_o_dono)
+        self._arquivo = open(self._caminho, "w", encoding="utf-8", opener=maquina.so_para_o_dono)
         self._thread.start()
 
     def contar(self, acontecimento: Acontecimento) -> None:
@@ -478,7 +478,3 @@ def _cortada(escrita: str, cabem: int) -> str:
     while largura_total(escrita) >= max(cabem, 1):
         escrita = escrita[:-1]
     return escrita + "…"
-
-
-def _so_para_o_dono(caminho: str, modo: int) -> int:
-    return os.open(caminho, modo, 0o600)

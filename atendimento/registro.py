@@ -254,7 +254,7 @@ class Registro:
 
     def _abrir(self) -> None:
         """Abre o arquivo, ou o cria, e o deixa pronto para receber linhas inteiras; `OSError` se não dá."""
-        arquivo = open(self.caminho, "a+b", buffering=0, opener=_so_para_o_dono)
+        arquivo = open(self.caminho, "a+b", buffering=0, opener=maquina.so_para_o_dono)
         try:
             conserto = _consertar(arquivo)
             while conserto:
@@ -274,14 +274,6 @@ def motivo(erro: Exception) -> str:
     if not isinstance(erro, OSError):
         return repr(erro)
     return MOTIVOS.get(errno.errorcode.get(erro.errno, ""), erro.strerror or str(erro))
-
-
-def _so_para_o_dono(caminho: str, modo: int) -> int:
-    """Abre o arquivo e, se o cria, ninguém mais pode lê-lo.
-
-    Só no POSIX: no Windows as permissões são as da pasta, e o número é ignorado.
-    """
-    return os.open(caminho, modo, 0o600)
 
 
 def _consertar(arquivo: io.FileIO) -> bytes:
