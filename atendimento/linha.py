@@ -1,7 +1,7 @@
 """A linha que a pessoa digita: entram teclas, saem o texto e o lugar do cursor. Não sabe de teclado nem de tela."""
 
 import functools
-import os.path
+import itertools
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -206,7 +206,10 @@ class Linha:
         antes = self.texto[: self.cursor]
         servem = [opcao for opcao in self.opcoes if opcao.casefold().startswith(antes.casefold())]
         if antes and servem:
-            comum = os.path.commonprefix(servem)
+            # Pela ordem, o que a primeira e a última têm em comum no começo todas têm.
+            primeira, ultima = min(servem), max(servem)
+            iguais = itertools.takewhile(lambda letras: letras[0] == letras[1], zip(primeira, ultima))
+            comum = "".join(letra for letra, _ in iguais)
             if len(comum) > len(antes):
                 self._apagar_ate(0)
                 self.inserir(comum)
