@@ -36,8 +36,8 @@ class Carteiro(threading.Thread):
     """Segundos entre duas publicações de posições: cada par formado muda a de todos."""
 
     DESPEDIDA = 2.0
-    """Segundos que o outro tem para fechar, depois de ter recebido tudo. Fechar com bytes dele que falta ler manda um RST,
-    e o RST apaga em alguns sistemas o `FIM:` que ele ainda não leu."""
+    """Segundos que o outro tem para fechar, depois de ter recebido tudo. Fechar com bytes dele que falta ler manda um
+    RST, e o RST apaga em alguns sistemas o `FIM:` que ele ainda não leu."""
 
     def __init__(self, filas: Filas, prazo_envio: float, ao_fechar: Callable[[Conexao], None]) -> None:
         super().__init__(name="carteiro", daemon=True)

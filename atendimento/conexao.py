@@ -168,7 +168,7 @@ class Conexao(Participante):
         return self.enviados - maquina.por_confirmar(self.sock)
 
     def descartar(self) -> bool:
-        """Joga fora, sem esperar, o que o outro mandou; diz se ele já fechou. Só quando já não há uma thread que leia."""
+        """Joga fora, sem esperar, o que o outro mandou; diz se ele já fechou. Só quando já não há thread que leia."""
         try:
             # Um pouco por vez: quem despeja sem parar não prende aqui o carteiro.
             return not all(self.sock.recv(65536, maquina.SEM_ESPERA) for _ in range(8))

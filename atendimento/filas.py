@@ -241,7 +241,7 @@ class Filas:
             self._formar_pares(fato)
 
     def desligar(self) -> list[Participante]:
-        """O servidor vai encerrar: despede-se de todos, sem enviar, e não admite mais ninguém. Devolve os despedidos."""
+        """O servidor vai encerrar: despede-se de todos, sem enviar, e não admite mais ninguém. Devolve de quem."""
         with self.trava:
             self.encerrada = True
             despedidos = list(self.user_states)

@@ -69,7 +69,7 @@ _PALAVRA = re.compile(" *[^ ]+")
 
 
 def dobrar_entre_palavras(texto: str, colunas: int, recuo: str) -> list[str]:
-    """Como `dobrar`, para o que só se lê: quebra nos espaços, que ali somem; só a palavra maior que uma linha se parte."""
+    """Como `dobrar`, para o que só se lê: quebra nos espaços, que ali somem; só palavra maior que a linha se parte."""
     linhas, ocupadas = [""], 0
     for palavra in _PALAVRA.findall(texto):
         ocupa = largura_total(palavra)

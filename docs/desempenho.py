@@ -80,7 +80,7 @@ class ServidorMinimo(socketserver.ThreadingTCPServer):
 
 
 def variantes(pasta: str) -> dict[str, list[str]]:
-    """O comando de cada servidor que se mede; prender a um núcleo e SCHED_BATCH, só no Linux. O registro fica na pasta."""
+    """O comando de cada servidor que se mede; prender a um núcleo e SCHED_BATCH, só no Linux. Grava-se na pasta."""
     servidor = [sys.executable, "servidor.py", "--host", "127.0.0.1", "--porta", "0", "--max-conexoes", "10000"]
     servidor += ["--ritmo", "0"]  # quem mede manda o mais rápido que pode
     espalhado, relay = [*servidor, "--varios-nucleos"], [sys.executable, __file__, "--relay"]

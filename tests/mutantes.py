@@ -32,7 +32,7 @@ TESTES = [f"tests/test_{nome}.py" for nome in (
     "protocolo", "turno", "filas", "envio", "servidor", "registro", "maquina", "opcoes", "json", "extensoes", "rastro",
     "limites", "falhas", "programas", "caos", "solucoes", "turma")]  # fmt: skip
 
-# O arquivo plantado perde a forma em que foi escrito: estes, que procuram nele um trecho, falhariam com qualquer defeito.
+# O arquivo plantado perde a forma em que foi escrito: estes, que procuram nele um trecho, falhariam sempre.
 FORA = ["--deselect=tests/test_envio.py::test_a_exploracao_acha_cada_defeito_plantado"]
 
 PRAZO = 180
@@ -54,7 +54,7 @@ EQUIVALENTES = {
     r"limites.py numero: 0 -> 1 em novas: int = 0": INICIO,
     r"limites.py linha: self._faxina = agora -> pass": "só muda custo: procura as visitas antigas em cada uma",
     r"limites.py comparacao: self._faxina <= ha_pouco ": "só muda custo: esquece-as um instante depois",
-    r"limites.py comparacao: max\(visitas.janela, visitas.relato\) > ha_pouco ": "só muda custo: guarda-as mais uma janela",
+    r"limites.py comparacao: max\(visitas.janela, visitas.relato\) > ha_pouco ": "só muda custo: ficam mais um pouco",
     r"limites.py numero: 10000 -> 10001 em LEMBRADAS": "só muda custo: uma origem a mais na memória",
 }
 """Os que sobram por não mudarem nada que se possa ver: uma expressão que se procura no defeito, e o motivo."""
@@ -210,7 +210,7 @@ def main() -> int:
     # Com a máquina cheia um teste estoura um prazo, ou procura um trecho no arquivo: todo defeito pareceria achado.
     for arquivo in {defeito.arquivo for defeito in todos}:
         if achado(SemDefeito(arquivo)):
-            print(f"Sem defeito nenhum em {arquivo}, a suíte já falha ou passa do prazo: nada do que ela achasse valeria.")
+            print(f"Sem defeito nenhum em {arquivo}, a suíte já falha ou passa do prazo: o que achasse não valeria.")
             return 2
 
     def tentar(defeito: Defeito) -> bool:
