@@ -160,6 +160,7 @@ def main() -> None:
     analisador = Analisador("O mesmo diálogo em texto e em JSON, byte a byte.")
     analisador.chave("--tempo", "mede também o tempo (cerca de 10 s)")
     opcoes = analisador.parse_args()
+    sys.stdout.reconfigure(errors="replace")  # há consoles sem setas nem emojis
     print(comparar())
     if opcoes.tempo:
         sistema = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"

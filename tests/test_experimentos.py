@@ -16,10 +16,10 @@ DEMORADO = "05_comboio_da_gil"
 RAPIDOS = [nome for nome in EXPERIMENTOS if nome != DEMORADO]
 
 
-def rodar(*argumentos):
+def rodar(*argumentos, codificacao="utf-8"):
     """Roda um programa sozinho, de outra pasta que não a do projeto."""
-    saida = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "encoding": "utf-8"}
-    ambiente = os.environ | {"PYTHONIOENCODING": "utf-8"}
+    saida = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "encoding": codificacao}
+    ambiente = os.environ | {"PYTHONIOENCODING": codificacao}
     return subprocess.run([sys.executable, *argumentos], cwd=PASTA.parent, env=ambiente, timeout=60, **saida)
 
 
@@ -59,3 +59,13 @@ def test_quem_nao_viu_o_que_afirma():
 def test_experimento_demorado():
     """O que mede roda até o fim e mostra o que mediu, seja o que for."""
     assert "No projeto: " in conferir(rodar(PASTA / f"{DEMORADO}.py")) or sys.platform != "linux"
+
+
+COM_SETAS = ("comparar_formatos.py", "escalonador.py", "conferir.py --regras", "desempenho.py --ajuda")
+
+
+@pytest.mark.parametrize("programa", COM_SETAS)
+def test_um_console_do_windows(programa):
+    """O que a saída não sabe escrever vira `?`, e não um traceback."""
+    nome, *opcoes = programa.split()
+    conferir(rodar(PASTA.parent / nome, *opcoes, codificacao="cp1252"))
