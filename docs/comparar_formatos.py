@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from atendimento.filas import Filas, Participante  # noqa: E402
 from atendimento.opcoes import Analisador  # noqa: E402
+from atendimento.terminal import aceitar_tudo  # noqa: E402
 from protocolo import (  # noqa: E402
     Comando,
     Entrada,
@@ -160,7 +161,7 @@ def main() -> None:
     analisador = Analisador("O mesmo diálogo em texto e em JSON, byte a byte.")
     analisador.chave("--tempo", "mede também o tempo (cerca de 10 s)")
     opcoes = analisador.parse_args()
-    sys.stdout.reconfigure(errors="replace")  # há consoles sem setas nem emojis
+    aceitar_tudo(sys.stdout)  # há consoles sem setas nem emojis
     print(comparar())
     if opcoes.tempo:
         sistema = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"

@@ -27,6 +27,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from atendimento.opcoes import Analisador, inteiro  # noqa: E402
+from atendimento.terminal import aceitar_tudo  # noqa: E402
 
 # --- O que as threads dividem -------------------------------------------------------------------
 
@@ -467,7 +468,7 @@ def ler_comandos(roteiro: str | None) -> Iterator[str]:
 
 def main(argumentos: Sequence[str] | None = None) -> None:
     for fluxo in sys.stdin, sys.stdout:
-        fluxo.reconfigure(errors="replace")
+        aceitar_tudo(fluxo)
     analisador = Analisador("O escalonador é você: ache a ordem que quebra o programa.")
     analisador.opcao("--fase", 1, "por onde começar, de 1 a 4", tipo=inteiro(1, len(FASES)))
     analisador.opcao("--roteiro", None, "os comandos, sem perguntar: 1,2,1,t")

@@ -44,7 +44,7 @@ sys.path.insert(0, str(RAIZ))
 
 from atendimento.filas import ENCERRADO  # noqa: E402
 from atendimento.opcoes import Analisador, inteiro, segundos, senha_valida, valido  # noqa: E402
-from atendimento.terminal import colorir, e_terminal, usar_cores  # noqa: E402
+from atendimento.terminal import aceitar_tudo, colorir, e_terminal, usar_cores  # noqa: E402
 from atendimento.turno import Turno  # noqa: E402
 from protocolo import (  # noqa: E402
     PORTA_PADRAO,
@@ -491,7 +491,7 @@ class Quadro:
     """A tela: num terminal, uma linha por atendente, refeita no lugar; sem ele, uma por fato."""
 
     def __init__(self, contas: Contas) -> None:
-        sys.stdout.reconfigure(errors="replace")
+        aceitar_tudo(sys.stdout)
         self.contas = contas
         self.no_lugar = usar_cores(sys.stdout)
         self.altura = 0  # linhas da tela que são do quadro
