@@ -23,7 +23,7 @@ LINHAS, IDENTIFICACAO, COMANDOS, FILA, CONVERSA, FIM, GARANTIAS, PEDIDOS, INTERV
     "comandos-de-quem-está-conectado",
     "entre-dois-atendimentos",
     "o-mesmo-protocolo-em-json",
-    "e-com-telnet",
+    "programas-prontos",
 )
 
 # O que estudar.
