@@ -415,14 +415,14 @@ def fim_da_fila(palco: Palco) -> None:
     caio.espera("CONECTADO:Bia")
 
 
-@regra(4, "`FIM:` do cliente na fila o desconecta.", FIM, "O mesmo comando, em outro estado: outra resposta")
+@regra(4, "`FIM:` do cliente na fila o desconecta.", PEDIDOS, "O mesmo comando, em outro estado: outra resposta")
 def fim_na_fila(palco: Palco) -> None:
     yuri = palco.cliente("Yuri")
     yuri.envia("FIM:")
     yuri.espera(SAIU_DA_FILA, FECHOU)
 
 
-@regra(4, "`FIM:` do atendente sem conversa: um aviso, e nada muda.", FIM, "Os dois podem encerrar ao mesmo tempo")
+@regra(4, "`FIM:` do atendente sem conversa: um aviso, e nada muda.", PEDIDOS, "Os dois podem encerrar ao mesmo tempo")
 def fim_sem_conversa(palco: Palco) -> None:
     ana = palco.atendente("Ana")
     ana.envia("FIM:")
