@@ -3,12 +3,16 @@
 import ast
 import os
 import re
+import signal
+import socket
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from participante import PRAZO
+from test_experimentos import conferir, rodar
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "docs" / "passos"))
 
@@ -36,6 +40,30 @@ def test_um_passo_cabe_no_projetor(passo):
     assert len(programa.splitlines()) <= 130
     importados = {nome.name for no in ast.parse(programa).body if isinstance(no, ast.Import) for nome in no.names}
     assert importados <= sys.stdlib_module_names and not re.search(r"^from ", programa, re.MULTILINE)
+
+
+@pytest.mark.parametrize("passo", [pagina.PASSOS[0], pagina.PASSOS[-1]])
+def test_a_porta_que_nao_serve(passo):
+    """A porta ocupada, ou que não é uma porta, custa uma frase e código 1."""
+    for porta, frase in ("abc", "python docs/passos 0"), ("99999", "Não foi possível"):
+        assert frase in conferir(rodar(pagina.PASTA, str(passo), "--porta", porta), codigo=1)
+    with socket.create_server(("", 0)) as ocupada:
+        porta = str(ocupada.getsockname()[1])
+        assert "já está em uso" in conferir(rodar(pagina.PASTA, str(passo), "--porta", porta), codigo=1)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="lá não se manda um Ctrl+C a outro programa")
+@pytest.mark.parametrize("passo", [pagina.PASSOS[0], pagina.PASSOS[-1]])
+def test_o_ctrl_c_encerra_o_passo(passo):
+    """Mesmo com alguém conectado, e sem um traceback."""
+    with socket.create_server(("", 0)) as livre:
+        porta = livre.getsockname()[1]
+    comando = [sys.executable, str(pagina.PASTA), str(passo), "--porta", str(porta)]
+    with subprocess.Popen(comando, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as no_ar:
+        with sintoma.conectar(porta, "CLIENTE") as alguem:
+            sintoma.ler_ate(alguem, b"NOME:")
+            no_ar.send_signal(signal.SIGINT)
+            assert no_ar.wait(PRAZO) and not no_ar.stderr.read()
 
 
 def conferir_os_sintomas(escolher):

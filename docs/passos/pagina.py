@@ -43,18 +43,29 @@ def conferir_todos() -> list[dict[str, bool]]:
 
 
 def diff(passo: int) -> str:
-    """O que mudou desde o passo anterior, como o `diff -u` o mostra."""
+    """O que mudou desde o passo anterior, menos o título: cada trecho com a função em que está e uma linha em volta."""
     nomes = [f"passo{qual}.py" for qual in (passo - 1, passo)]
-    antes, depois = ((PASTA / nome).read_text(encoding="utf-8").splitlines() for nome in nomes)
-    linhas = difflib.unified_diff(antes, depois, *nomes, n=2, lineterm="")
+    antes, depois = ((PASTA / nome).read_text(encoding="utf-8").splitlines()[1:] for nome in nomes)
+    linhas = list(difflib.unified_diff(antes, depois, n=1, lineterm=""))[2:]
+    for lugar, linha in enumerate(linhas):
+        if trecho := re.match(r"@@ -(\d+)", linha):
+            linhas[lugar] = f"@@ {funcao(antes, int(trecho[1]) - 1)}".rstrip()
     return "\n".join(["```diff", *linhas, "```"])
+
+
+def funcao(linhas: Sequence[str], comeco: int) -> str:
+    """A função em que está o trecho que começa nesta linha; vazio se em nenhuma, ou se o próprio trecho a mostra."""
+    abrem = [linha.strip() for linha in linhas[: comeco + 2] if re.match(r" *(def|class) |\w", linha)]
+    nome = abrem[-1] if abrem else ""
+    mostrada = nome in map(str.strip, linhas[comeco : comeco + 2])
+    return nome if nome.startswith(("def ", "class ")) and not mostrada else ""
 
 
 def regras(passo: int, notas: Sequence[dict[str, bool]]) -> str:
     """Quantas regras valem num passo, e quais passam ou deixam de valer."""
     valem = [{regra for regra, passou in nota.items() if passou} for nota in [{}, *notas]]
     antes, agora = valem[passo], valem[passo + 1]
-    linhas = [f"**{len(agora)} de {len(notas[passo])}** regras do conferidor, até o nível {NIVEL}."]
+    linhas = [f"**{len(agora)} de {len(notas[passo])}** regras."]
     for frase, quais in ("Passam a valer", agora - antes), ("Deixam de valer", antes - agora):
         if quais:
             nomes = ", ".join(f"`{regra}`" for regra in notas[passo] if regra in quais)
