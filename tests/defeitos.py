@@ -7,7 +7,6 @@ _FILAS, _CHEGADA = "atendimento/filas.py", "atendimento/identificacao.py"
 _PROTOCOLO, _SERVIDOR = "protocolo.py", "servidor.py"
 _LINHAS = "            linhas = separador.alimentar(dados)"  # na conversa
 _BLOCO = "(self.resto + dados)"  # no separador
-_POSICAO = "estado.posicao = fila.index(quem) + 1 if na_frente else len(fila)"
 _AVANCAM = "if lugar < len(self.fila_clientes):\n            self.posicoes_mudaram = True"
 _REPASSE = "destino, comandos = estado.par, (mensagem,)"
 _VEZ = "destino.vez.acquire()  # ainda com a trava na mão: ninguém passa à frente"
@@ -44,7 +43,7 @@ DEFEITOS = {
         "fato.contar(quem, Fila(estado.posicao))",
         "fato.contar(quem, Fila(estado.posicao)) if estado.posicao > 1 else None",
     ),
-    "fila-posicao": (_FILAS, _POSICAO, "estado.posicao = 1"),
+    "fila-posicao": (_FILAS, "fato.contar(quem, Fila(estado.posicao))", "fato.contar(quem, Fila(1))"),
     "fila-atendente": (_FILAS, "            else:\n                fato.contar(quem, Fila(None))", ""),
     "fila-anda": (_FILAS, _AVANCAM, "self.posicoes_mudaram = quem not in self.user_states"),
     "fila-desiste": (_FILAS, _AVANCAM, "self.posicoes_mudaram = quem in self.user_states"),
@@ -56,7 +55,7 @@ DEFEITOS = {
     "par-atendente-chega": (
         _FILAS,
         "self.fila_atendentes.append(quem)",
-        "self.fila_atendentes.append(quem); fato.contar(quem, Fila(None))",
+        "self.fila_atendentes.append(quem); fase is Fase.IDENTIFICACAO and fato.contar(quem, Fila(None))",
     ),
     "par-primeiro-cliente": (
         _FILAS,
@@ -93,7 +92,7 @@ DEFEITOS = {
     "conversa-comando": (_PROTOCOLO, _PREFIXO, _PREFIXO.removesuffix("elif") + "if"),
     "conversa-acentos": (_PROTOCOLO, "_RETIRADOS = [", "_RETIRADOS = [0x200D, "),
     "conversa-em-branco": (_PROTOCOLO, "return linha if linha and not linha.isspace() else None", "return linha"),
-    "conversa-ordem": (_PROTOCOLO, "seguidas.append(lida)", "seguidas.insert(0, lida)"),
+    "conversa-ordem": (_PROTOCOLO, "seguidas.append(lida)", "seguidas.insert(len(seguidas) % 50, lida)"),
     "conversa-pares": (
         _FILAS,
         "destino, comandos = estado.par,",
@@ -104,7 +103,11 @@ DEFEITOS = {
     "espera-limite": (_FILAS, "MAXIMO_GUARDADO = 20", "MAXIMO_GUARDADO = 21"),
     "espera-atendente": (_FILAS, "return [SEM_CLIENTE] * len(textos)", "return []"),
     # Nível 4
-    "fim-cliente-fecha": (_FILAS, 'estado.par, "desconectou")', 'estado.par, "saiu")'),
+    "fim-cliente-fecha": (
+        _FILAS,
+        'estado.par, "desconectou")',
+        'estado.par, "desconectou" if quem.tipo is Tipo.ATENDENTE else "saiu")',
+    ),
     "fim-atendente-fecha": (_FILAS, "            self._retirar(fato, quem, fim)", "            fato.contar(quem, fim)"),
     "fim-cliente-encerra": (
         _FILAS,
@@ -118,14 +121,18 @@ DEFEITOS = {
     ),
     "fim-atendente-volta": (_FILAS, _DESPEDIDA, "            fato.contar(quem, fim)"),
     "fim-proximo": (_FILAS, _DESPEDIDA, _DESPEDIDA.replace("fim)", "fim); fato.contar(quem, Fila(None))")),
-    "fim-da-fila": (_FILAS, "self.fila_atendentes.append(quem)", "self.fila_atendentes.insert(0, quem)"),
+    "fim-da-fila": (
+        _FILAS,
+        "self.fila_atendentes.append(quem)",
+        "self.fila_atendentes.insert(0 if fase is Fase.CONVERSA else 9999, quem)",
+    ),
     "fim-na-fila": (_FILAS, 'Fim("Você saiu da fila.")', 'Fim("Até logo.")'),
     "fim-sem-conversa": (
         _FILAS,
         "(Tipo.ATENDENTE, Fase.FILA): {\n        Fim: _SEM_CONVERSA,",
         "(Tipo.ATENDENTE, Fase.FILA): {\n        Fim: Filas._sair_da_fila,",
     ),
-    "fim-com-texto": (_PROTOCOLO, '"FIM": (Fim, "mensagem"),\n', '"FIM": (Fim, None),\n'),
+    "fim-com-texto": (_PROTOCOLO, "if pedido and campo:", "if pedido and campo and not (pedido is Fim and argumento):"),
     "fim-depois": (
         _PROTOCOLO,
         "comandos.append(Mensagem(self.nome, seguidas))",
@@ -143,8 +150,9 @@ DEFEITOS = {
     ),
     "fim-sem-identificar": (
         _FILAS,
-        "self.user_states[quem] = Estado()",
-        "self.user_states[quem] = Estado(); self.fila_clientes.append(Participante())",
+        "            self._retirar(fato, quem)\n            if",
+        "            if estado.fase is Fase.IDENTIFICACAO:\n                return self._enfileirar(fato, quem)\n"
+        "            self._retirar(fato, quem)\n            if",
     ),
     "fim-servidor": (_FILAS, 'Fim("Servidor encerrado.")', 'Fim("Tchau.")'),
     "fim-servidor-codigo": (_SERVIDOR, "os._exit(0)", "os._exit(3)"),
@@ -165,8 +173,8 @@ DEFEITOS = {
         f"            if not dados:\n                return\n{_LINHAS}",
         f'            if not dados and not separador.resto:\n                return\n{_LINHAS[:-1]} or b"\\n")',
     ),
-    "rede-linha-longa": (_PROTOCOLO, "MAXIMO_DA_LINHA = 4096", "MAXIMO_DA_LINHA = 16384"),
-    "rede-linha-no-limite": (_PROTOCOLO, "MAXIMO_DA_LINHA = 4096", "MAXIMO_DA_LINHA = 4095"),
+    "rede-linha-longa": (_PROTOCOLO, "lida = linha or LinhaLonga()", "lida = linha"),
+    "rede-linha-no-limite": (_PROTOCOLO, '.encode()) <= MAXIMO_DA_LINHA', '.encode()) < MAXIMO_DA_LINHA'),
     "rede-linha-com-prefixo": (_PROTOCOLO, "or _cabe(self.nome, lida):", "or True:"),
     "rede-nome-sem-fim": (_PROTOCOLO, "if len(self.resto) >= self._maximo:", "if len(self.resto) >= 9 * self._maximo:"),
     "rede-rst": ("atendimento/conexao.py", _RST, _RST.replace("return", "time.sleep(60); return")),
@@ -174,7 +182,8 @@ DEFEITOS = {
     "rede-nao-le": (
         _FILAS,
         _VEZ,
-        "destino.vez.acquire(); comandos = destino.sock.sendall(destino.formato.codificar(mensagem)) or ()",
+        "destino.vez.acquire(); comandos = comandos if destino is quem else "
+        "destino.sock.sendall(destino.formato.codificar(mensagem)) or ()",
     ),
     "rede-mil-mensagens": (_PROTOCOLO, "seguidas.append(lida)", "seguidas.extend([lida][: 200 - len(seguidas)])"),
     "rede-mil-conexoes": ("atendimento/opcoes.py", '"--max-conexoes", 1000,', '"--max-conexoes", 100,'),
@@ -207,7 +216,7 @@ DEFEITOS = {
         "(Tipo.ATENDENTE, Fase.INTERVALO): {\n        Fim: _JA_ACABOU,",
         "(Tipo.ATENDENTE, Fase.INTERVALO): {\n        Fim: _SEM_CONVERSA,",
     ),
-    "pronto-com-texto": (_PROTOCOLO, "if pedido and not argumento.strip():", "if pedido:"),
+    "pronto-com-texto": (_PROTOCOLO, "if pedido and not argumento.strip():", "if pedido and (pedido is Pronto or not argumento.strip()):"),
     "departamento-nenhum": (_PROTOCOLO, "inválido: este servidor não tem", "inválido: não há"),
     "departamento-todos": (
         _PROTOCOLO,
