@@ -174,7 +174,7 @@ DEFEITOS = {
         f'            if not dados and not separador.resto:\n                return\n{_LINHAS[:-1]} or b"\\n")',
     ),
     "rede-linha-longa": (_PROTOCOLO, "lida = linha or LinhaLonga()", "lida = linha"),
-    "rede-linha-no-limite": (_PROTOCOLO, '.encode()) <= MAXIMO_DA_LINHA', '.encode()) < MAXIMO_DA_LINHA'),
+    "rede-linha-no-limite": (_PROTOCOLO, ".encode()) <= MAXIMO_DA_LINHA", ".encode()) < MAXIMO_DA_LINHA"),
     "rede-linha-com-prefixo": (_PROTOCOLO, "or _cabe(self.nome, lida):", "or True:"),
     "rede-nome-sem-fim": (_PROTOCOLO, "if len(self.resto) >= self._maximo:", "if len(self.resto) >= 9 * self._maximo:"),
     "rede-rst": ("atendimento/conexao.py", _RST, _RST.replace("return", "time.sleep(60); return")),
@@ -216,7 +216,11 @@ DEFEITOS = {
         "(Tipo.ATENDENTE, Fase.INTERVALO): {\n        Fim: _JA_ACABOU,",
         "(Tipo.ATENDENTE, Fase.INTERVALO): {\n        Fim: _SEM_CONVERSA,",
     ),
-    "pronto-com-texto": (_PROTOCOLO, "if pedido and not argumento.strip():", "if pedido and (pedido is Pronto or not argumento.strip()):"),
+    "pronto-com-texto": (
+        _PROTOCOLO,
+        "if pedido and not argumento.strip():",
+        "if pedido and (pedido is Pronto or not argumento.strip()):",
+    ),
     "departamento-nenhum": (_PROTOCOLO, "inválido: este servidor não tem", "inválido: não há"),
     "departamento-todos": (
         _PROTOCOLO,

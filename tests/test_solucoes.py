@@ -59,7 +59,7 @@ def test_cada_exercicio_tem_a_sua_solucao_e_o_seu_teste():
         assert texto.count(parte) == len(citados), parte
     niveis = re.findall(r"^\*\*Nível\.\*\* (fácil|médio|difícil|desafio), cerca de .*\.$", texto, re.MULTILINE)
     assert len(niveis) == len(citados) and niveis == sorted(niveis, key=("fácil", "médio", "difícil", "desafio").index)
-    testados = re.findall(r"`python -m pytest -rs tests/test_solucoes\.py -k (s\d\d)`, procura [^`]*`(\w+\.py)`", texto)
+    testados = re.findall(r"^O teste \(`-k (s\d\d)`\) procura [^`]*`(\w+\.py)`", texto, re.MULTILINE)
     assert testados == [(arquivo[:3], arquivo) for arquivo in citados]
     assert {arquivo[:3] for arquivo in citados} == {nome[5:8] for nome in globals() if re.match(r"test_s\d", nome)}
 

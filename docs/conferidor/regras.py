@@ -560,10 +560,10 @@ def rede_acento_partido(palco: Palco) -> None:
 @regra(5, "Meia linha espera pela outra metade.", LINHAS, RECV)
 def rede_meia_linha(palco: Palco) -> None:
     yuri, ana = palco.par()
-    yuri.envia(b"pela me")
+    yuri.envia(b"pela m")
     palco.da_uma_volta()
     ana.nada_chegou()
-    yuri.envia(b"tade\n")
+    yuri.envia(b"etade\n")
     ana.espera("[Yuri]: pela metade")
 
 
