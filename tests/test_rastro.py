@@ -3,7 +3,9 @@
 import json
 import logging
 import re
+import shutil
 import socket
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -266,3 +268,54 @@ def test_o_disco_cheio(caplog, quantos):
         gravacao.contar(Acontecimento(Que.TOMOU))
     gravacao.encerrar(PRAZO)
     assert [linha.getMessage() for linha in caplog.records] == ["O rastro em /dev/full parou: disco cheio."]
+
+
+NAVEGADOR = """
+const novo = () => ({
+  filhos: [], style: { setProperty() {} }, classList: { add() {} }, dataset: {}, textContent: "", clientWidth: 900,
+  clientHeight: 400, addEventListener() {}, setAttribute() {},
+  append(...filhos) { this.filhos.push(...filhos); }, replaceChildren(...filhos) { this.filhos = filhos; },
+});
+const ids = {}, ouvem = {};
+Object.assign(globalThis, {
+  getComputedStyle: () => ({ fontSize: "16px" }), matchMedia: () => ({}), location: { hash: "" },
+  addEventListener: (que, fazer) => { ouvem[que] = fazer; },
+  document: {
+    body: novo(), documentElement: novo(), createElement: novo, getElementById: (id) => ids[id] ||= novo(),
+    createElementNS: (_, marca) => ({ ...novo(), marca }),
+  },
+});
+"""
+VER = """
+const texto = (no) => typeof no === "string" ? no : no.textContent + no.filhos.map(texto).join("");
+const vistos = ["Home", ...passos.slice(1).fill("ArrowRight"), "PageUp", "e", "t", "End"].map((key) => {
+  ouvem.keydown({ key, preventDefault() {} });
+  return ["frase", "trava", "vezes", "clientes", "pares", "caixas"].map((id) => texto(ids[id]));
+});
+const faixas = ids.palco.filhos[0].filhos.filter((no) => no.marca === "text").map((no) => no.textContent);
+console.log(JSON.stringify({ faixas, vistos }));
+"""
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="não há node que rode a página")
+def test_a_pagina_anda_por_todos_os_acontecimentos():
+    """Num navegador de mentira: uma faixa por thread, uma frase por passo, e quem tem o que em cada um."""
+    ana = {"com": "conexao-1 Ana Lima", "linhas": ["oi"], "bytes": 3, "caixa": 2}
+    filas = {"clientes": ["Bia"], "atendentes": [], "pares": [["Yuri", "Ana Lima"]]}
+    acontecem = [("recebeu", {"linhas": ["oi"], "bytes": 3}), ("quer", {}), ("tomou", {}), ("filas", filas)]
+    acontecem += [("esperou", {"por": "carteiro", "segundos": 0.0015})]
+    acontecem += [(que, ana) for que in ("tomou", "guardou", "enviou", "sobrou", "fim", "soltou")]
+    acontecem += [("soltou", {}), ("recebeu", {"bytes": 0}), ("quer", {"quem": "carteiro"})]
+    passos = [{"n": n, "quando": n, "quem": "conexao-2 Yuri", "que": que} | o for n, (que, o) in enumerate(acontecem)]
+    assert {passo["que"] for passo in passos} == set(filme.ACONTECIMENTOS)
+    script = filme.pagina(passos, "aula").partition("<script>")[2].partition("</script>")[0]
+    node = subprocess.run(["node", "-"], input=NAVEGADOR + script + VER, capture_output=True, encoding="utf-8")
+    assert node.returncode == 0, node.stderr
+    visto = json.loads(node.stdout)
+    assert visto["faixas"] == ["Yuri", "carteiro"]
+    frases = [frase for frase, *_ in visto["vistos"]]
+    assert len(set(frases[: len(passos)])) == len(passos) and not re.search("undefined|NaN", node.stdout)
+    assert frases[4].endswith(" tinha esperado 1,5 ms pela trava, que estava com carteiro")
+    na_caixa = ["Yuri põe na caixa de Ana Lima oi", "com Yuri", "a de Ana: Yuri", "1. Bia", "Yuri ↔ Ana"]
+    assert visto["vistos"][6] == [*na_caixa, "Ana (2 bytes): oi"]
+    assert [frase.split()[0] for frase in frases[-4:]] == ["Yuri", "Yuri", "Yuri", "carteiro"]
