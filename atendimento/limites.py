@@ -7,6 +7,7 @@ trava de quem as guarda. Um `Ritmo` é de uma thread só.
 import ipaddress
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 
@@ -42,17 +43,16 @@ def origem(endereco: str) -> str:
 class _Visitas:
     """O que se sabe de uma origem. Os instantes são em segundos, pelo relógio de `Lugares`."""
 
+    novas: deque[float]  # quando chegou cada uma das últimas `por_endereco` que ganharam um lugar
     abertas: int = 0  # conexões que têm um lugar
-    novas: int = 0  # conexões que ganharam um desde o começo da janela
-    janela: float = -math.inf  # quando ela começou
     relato: float = -math.inf  # quando uma recusa foi para o log
 
 
 class Lugares:
     """Quem ocupa os `maximo` lugares do servidor. Exige a trava de quem o guarda.
 
-    De um endereço, no máximo `por_endereco` conexões ao mesmo tempo, e outro tanto de novas a cada `JANELA`; 0 é sem
-    limite, e `None`, um décimo do total, ao menos 10. Os `isentos` só encontram o limite total.
+    De um endereço, no máximo `por_endereco` conexões ao mesmo tempo, e outro tanto de novas em qualquer `JANELA`; 0 é
+    sem limite, e `None`, um décimo do total, ao menos 10. Os `isentos` só encontram o limite total.
     """
 
     JANELA = 10.0
@@ -77,15 +77,17 @@ class Lugares:
 
     def dar(self, conexao: Hashable, endereco: str) -> Fim | None:
         """Dá um lugar a quem chega; devolve o motivo, se não o dá."""
-        visitas = self._visitas_de(origem(endereco))
-        limitado = self.por_endereco and origem(endereco) not in self._isentos
-        if limitado and max(visitas.abertas, visitas.novas) >= self.por_endereco:
-            return DEMAIS
+        visitas, agora = self._visitas_de(origem(endereco)), self._relogio()
+        if self.por_endereco and origem(endereco) not in self._isentos:
+            # Só se guardam tantas quanto podem ser: se a mais antiga delas é de há pouco, as outras também são.
+            novas_demais = len(visitas.novas) == self.por_endereco and agora < visitas.novas[0] + self.JANELA
+            if novas_demais or visitas.abertas >= self.por_endereco:
+                return DEMAIS
         if len(self) >= self.maximo:
             return LOTADO
         self._ocupados[conexao] = origem(endereco)
         visitas.abertas += 1
-        visitas.novas += 1
+        visitas.novas.append(agora)
         return None
 
     def cabe_o_cliente(self, conexao: Hashable) -> bool:
@@ -109,7 +111,7 @@ class Lugares:
         return True
 
     def _visitas_de(self, de_onde: str) -> _Visitas:
-        """As visitas de uma origem, com a janela em dia; e, uma vez por janela, esquece as que já não contam."""
+        """As visitas de uma origem; e, uma vez por janela, esquece as que já não contam."""
         agora = self._relogio()
         ha_pouco = agora - self.JANELA
         if self._faxina <= ha_pouco:
@@ -117,12 +119,9 @@ class Lugares:
             self._visitas = {
                 origem: visitas
                 for origem, visitas in self._visitas.items()
-                if visitas.abertas or max(visitas.janela, visitas.relato) > ha_pouco
+                if visitas.abertas or max((visitas.relato, *visitas.novas)) > ha_pouco
             }
-        visitas = self._visitas.setdefault(de_onde, _Visitas())
-        if visitas.janela <= ha_pouco:
-            visitas.novas, visitas.janela = 0, agora
-        return visitas
+        return self._visitas.setdefault(de_onde, _Visitas(deque(maxlen=self.por_endereco)))
 
 
 # --- As senhas erradas --------------------------------------------------------------------------

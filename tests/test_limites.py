@@ -29,7 +29,7 @@ def test_os_lugares_de_um_endereco():
     assert [lugares.relatar(onde) for onde in ("192.0.2.7", "::ffff:192.0.2.7", "::1")] == [True, False, True]
     agora[0] = 10.0
     assert lugares.dar(4, "192.0.2.7") is None and not lugares.relatar("192.0.2.7")
-    assert lugares.dar(5, "192.0.2.7") is DEMAIS, "a janela é nova, mas há duas abertas"
+    assert lugares.dar(5, "192.0.2.7") is DEMAIS, "das novas só uma é de há pouco, mas há duas abertas"
     assert not any(lugares.dar(f"{i} {onde}", onde) for i in range(9) for onde in ("::1", "::ffff:127.0.0.1"))
     assert [lugares.dar(f"b{i}", f"2001:db8::{i}") for i in range(3)] == [None, None, DEMAIS]
     assert origem("fe80::1%1") == "fe80::1%1" and not any(Lugares(9, 0, ()).dar(i, "192.0.2.7") for i in range(9))
@@ -42,6 +42,17 @@ def test_os_lugares_de_um_endereco():
     assert len(lugares._visitas) < 250
     assert lugares.dar(6, "192.0.2.7") is DEMAIS, "passou muito tempo, mas as duas continuam abertas"
     assert origem("2001:db8::8000:0:0:1") == origem("2001:db8::1") != origem("2001:db8:0:1::1")
+
+
+def test_as_novas_em_quaisquer_dez_segundos():
+    """Comecem os dez segundos quando começarem, não entram neles mais que as do limite."""
+    agora, entraram = [0.0], []
+    lugares = Lugares(200, 3, (), lambda: agora[0])
+    for agora[0] in (0, 9, 9.5, 10, 10.5, 11, 19, 19.5, 20, 20.5):
+        if not lugares.dar("a", "192.0.2.7"):
+            entraram.append(agora[0])
+            lugares.vagar("a")
+    assert entraram == [0, 9, 9.5, 10, 19, 19.5, 20]
 
 
 @casos("maximo, de_clientes", {"um": (1, 1), "dois": (2, 1), "quarenta": (40, 38), "mil": (1000, 950)})
