@@ -232,10 +232,10 @@ class Servidor(socketserver.ThreadingTCPServer):
         with self.mudou:
             return self.lugares.cabe_o_cliente(quem)
 
-    def conferir_senha(self, endereco: str, certa: bool) -> tuple[bool, float]:
-        """Uma tentativa: se já é a vez dela, e quantos segundos esperar, pela vez ou pela resposta."""
+    def conferir_senha(self, quem: Conexao, endereco: str, certa: bool) -> tuple[bool, float]:
+        """A senha de `quem`: se já é a vez dela, e quantos segundos esperar, para tentar de novo ou pela resposta."""
         with self.mudou:
-            return self.senhas.conferir(endereco, certa)
+            return self.senhas.conferir(quem, endereco, certa)
 
     # O porteiro: as conexões como o socketserver as conta.
 
@@ -302,6 +302,7 @@ class Servidor(socketserver.ThreadingTCPServer):
         conexao = self.conexoes[sock]
         with self.mudou:
             self.lugares.vagar(conexao)  # antes de o par saber: quem ele chamar encontra o lugar vago
+            self.senhas.desistir(conexao)
         self.filas.sair(conexao)
         self.carteiro.enterrar(conexao)
 

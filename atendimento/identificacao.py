@@ -41,8 +41,8 @@ class Portaria(Protocol):
     def cabe_o_cliente(self, quem: Conexao) -> bool:
         """Diz se ainda há um lugar que não seja de quem atende."""
 
-    def conferir_senha(self, endereco: str, certa: bool) -> tuple[bool, float]:
-        """Uma tentativa: se já é a vez dela, e quantos segundos esperar, pela vez ou pela resposta."""
+    def conferir_senha(self, quem: Conexao, endereco: str, certa: bool) -> tuple[bool, float]:
+        """A senha de `quem`: se já é a vez dela, e quantos segundos esperar, para tentar de novo ou pela resposta."""
 
 
 class Identificacao:
@@ -94,17 +94,17 @@ class Identificacao:
         return escolhidos or (SEM_DEPARTAMENTO,)
 
     def _conferir_senha(self, senha: str) -> None:
-        """Levanta `ValueError` se a senha não é a dos atendentes; quem erra espera, e faz esperar o seu endereço."""
-        ate = self._prazo()
+        """Levanta `ValueError` se a senha não é a dos atendentes; quem erra espera, e faz esperar o seu endereço.
+
+        Não tem prazo: quem se identifica já disse o que tinha a dizer.
+        """
         # Tempo constante: quanto demora a resposta não diz quantas letras estavam certas.
         dita, esperada = (unicodedata.normalize("NFC", uma).encode() for uma in (senha, self.portaria.senha))
         certa = hmac.compare_digest(dita, esperada)
         conferida = False
         while not conferida:
-            if time.monotonic() >= ate:
-                raise TimeoutError
-            conferida, espera = self.portaria.conferir_senha(self.endereco, certa)
-            if not self.quem.esperar(espera if conferida else min(espera, ate - time.monotonic())):
+            conferida, espera = self.portaria.conferir_senha(self.quem, self.endereco, certa)
+            if not self.quem.esperar(espera):
                 raise EOFError
         if not certa:
             raise ValueError(SENHA_INCORRETA)

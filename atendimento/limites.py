@@ -128,10 +128,11 @@ class Lugares:
 
 
 class Senhas:
-    """Quanto demora a recusa de uma senha errada. Exige a trava de quem a guarda.
+    """Que senha se confere agora, e quanto demora a recusa de uma errada. Exige a trava de quem a guarda.
 
     Enquanto uma recusa demora, nenhuma outra senha da mesma origem é conferida, nem a certa: se esta passasse à
-    frente, a demora das outras já diria que estavam erradas, e bastaria não esperar por ela.
+    frente, a demora das outras já diria que estavam erradas, e bastaria não esperar por ela. Depois é a vez da que
+    chegou primeiro: quem erra e volta fica atrás de quem já esperava.
     """
 
     PRIMEIRA, MAIOR = 1.0, 30.0
@@ -140,6 +141,9 @@ class Senhas:
     ESQUECER = 600.0
     """Segundos, depois da última recusa, em que se esquecem os erros."""
 
+    OLHAR_A_CADA = 0.1
+    """Segundos, ao menos, entre duas tentativas de quem espera: a da frente pode ainda não ter acordado."""
+
     LEMBRADAS = 10_000
     """Origens. Quem tem mais do que isso já não se atrasa por elas, e a memória tem de ter um limite."""
 
@@ -147,13 +151,17 @@ class Senhas:
         self._relogio = relogio
         # origem: (segundos que demora a última recusa, quando ela sai), do erro mais antigo ao mais novo
         self._erros: dict[str, tuple[float, float]] = {}
+        self._esperam: dict[Hashable, str] = {}  # quem espera a vez: a sua origem; por ordem de chegada
 
-    def conferir(self, endereco: str, certa: bool) -> tuple[bool, float]:
-        """Uma tentativa: se já é a vez dela, e quantos segundos esperar, pela vez ou pela resposta."""
+    def conferir(self, quem: Hashable, endereco: str, certa: bool) -> tuple[bool, float]:
+        """A senha de `quem`: se já é a vez dela, e quantos segundos esperar, para tentar de novo ou pela resposta."""
         agora, de_onde = self._relogio(), origem(endereco)
         demora, sai = self._erros.get(de_onde, (0.0, -math.inf))
-        if agora < sai:
-            return False, sai - agora
+        self._esperam.setdefault(quem, de_onde)
+        primeiro = next(outro for outro, onde in self._esperam.items() if onde == de_onde)
+        if agora < sai or quem is not primeiro:
+            return False, max(sai - agora, self.OLHAR_A_CADA)
+        self.desistir(quem)
         self._erros.pop(de_onde, None)  # para voltar ao fim, se for o caso
         if certa:
             return True, 0.0
@@ -162,6 +170,10 @@ class Senhas:
         if len(self._erros) > self.LEMBRADAS:
             del self._erros[next(iter(self._erros))]
         return True, demora
+
+    def desistir(self, quem: Hashable) -> None:
+        """Já não espera a vez, se esperava."""
+        self._esperam.pop(quem, None)
 
 
 # --- O ritmo ------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ class ServidorDeTeste(Anfitriao, modulo.Servidor):
         self.mudou = CondicaoVigiada()
         self.conexoes = vigiada(dict, ("pop", "__setitem__"), self.mudou)()
         self.lugares.__class__ = vigiada(Lugares, ("dar", "cabe_o_cliente", "vagar", "relatar"), self.mudou)
-        self.senhas.__class__ = vigiada(Senhas, ("conferir",), self.mudou)
+        self.senhas.__class__ = vigiada(Senhas, ("conferir", "desistir"), self.mudou)
         self.erros: list[BaseException] = []
         self.aceitas: list[ConexaoVigiada] = []  # todas as conexões, pela ordem
         self.fechadas = 0

@@ -46,15 +46,13 @@ EQUIVALENTES = {
     r"linha: raise NotImplementedError -> pass": "o método é sempre o de uma subclasse",
     r"filas.py linha: self.tipo = Tipo.CLIENTE -> pass": INICIO,
     r"filas.py numero: 0 -> 1 em posicao: int = 0": INICIO,
-    r"identificacao.py comparacao: time.monotonic\(\) >= ate ": "só o instante exato do prazo",
     r"servidor.py opcao: .* -> threading.Thread\(target=fila_de_log.join\) em": DAEMON,
     r"servidor.py opcao: .* -> threading.Thread\(target=self._aceitar, name='porteiro'\) em": DAEMON,
     r"filas.py comparacao: lugar < len\(self.fila_clientes\) ": "só muda custo: confere posições que não mudaram",
     r"conexao.py numero: 65536 -> 65537 em ": "só muda custo: um byte a mais por leitura",
-    r"limites.py numero: 0 -> 1 em novas: int = 0": INICIO,
     r"limites.py linha: self._faxina = agora -> pass": "só muda custo: procura as visitas antigas em cada uma",
     r"limites.py comparacao: self._faxina <= ha_pouco ": "só muda custo: esquece-as um instante depois",
-    r"limites.py comparacao: max\(visitas.janela, visitas.relato\) > ha_pouco ": "só muda custo: ficam mais um pouco",
+    r"limites.py comparacao: max\(\(visitas.relato, \*visitas.novas\)\) > ha_pouco ": "só muda custo: ficam um pouco",
     r"limites.py numero: 10000 -> 10001 em LEMBRADAS": "só muda custo: uma origem a mais na memória",
 }
 """Os que sobram por não mudarem nada que se possa ver: uma expressão que se procura no defeito, e o motivo."""

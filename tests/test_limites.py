@@ -1,17 +1,19 @@
 """Os limites de quem abusa: as contas, com um relógio de mentira, e o que se lê de fora, em sockets de verdade."""
 
+import queue
 import select
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from conferidor.regras import ANA_ENCERROU, DESLIGADO, YURI_DESCONECTOU
-from participante import FECHOU, PRAZO
+from participante import FECHOU, PRAZO, Participante
 from test_protocolo import casos
-from test_servidor import ESGOTADO, LOTADO
+from test_servidor import LOTADO
 
 import servidor as modulo
-from atendimento import filas
+from atendimento import filas, identificacao
 from atendimento.limites import DEMAIS, ISENTOS, Lugares, Ritmo, Senhas, origem
 
 ERRADA = "FIM:Senha incorreta."
@@ -72,19 +74,43 @@ def test_a_demora_de_uma_senha_errada():
     senhas = Senhas(lambda: agora[0])
 
     def errar(endereco: str = "127.0.0.1") -> float:
-        _, demora = senhas.conferir(endereco, certa=False)
+        _, demora = senhas.conferir("a", endereco, certa=False)
         agora[0] += demora
         return demora
 
     assert [errar() for _ in range(7)] == [1, 2, 4, 8, 16, 30, 30]
     agora[0] -= 12
-    assert [senhas.conferir("::ffff:127.0.0.1", certa) for certa in (True, False)] == [(False, 12.0)] * 2
+    assert [senhas.conferir("b", "::ffff:127.0.0.1", certa) for certa in (True, False)] == [(False, 12.0)] * 2
+    senhas.desistir("b")
     agora[0] += 12 + 599
     assert errar() == 30
     agora[0] += 600
-    assert [errar(), errar()] == [1, 2] and senhas.conferir("127.0.0.1", certa=True) == (True, 0.0)
+    assert [errar(), errar()] == [1, 2] and senhas.conferir("a", "127.0.0.1", certa=True) == (True, 0.0)
     assert errar() == 1 and {errar(f"10.0.{i >> 8}.{i & 255}") for i in range(senhas.LEMBRADAS)} == {1.0}
     assert len(senhas._erros) == senhas.LEMBRADAS
+
+
+def test_a_vez_das_senhas():
+    """De um endereço, a primeira a chegar; quem desiste sai da fila; acertar zera também para quem vem atrás."""
+    agora = [0.0]
+    senhas = Senhas(lambda: agora[0])
+
+    def conferir(quem: str, certa: bool = False, endereco: str = "192.0.2.7") -> float | None:
+        """Quanto demora a resposta, ou nada, se ainda não é a vez."""
+        vez, segundos = senhas.conferir(quem, endereco, certa)
+        assert segundos or certa, "quem espera gira em falso"
+        return segundos if vez else None
+
+    assert conferir("a") == 1 and [conferir(quem, quem == "Ana") for quem in ("b", "c", "Ana", "d")] == [None] * 4
+    assert conferir("Bia", True, "192.0.2.8") == 0, "é de outro endereço"
+    agora[0] = 1
+    assert [conferir("d"), conferir("Ana", True), conferir("c"), conferir("b"), conferir("c")] == [None] * 3 + [2, None]
+    agora[0] = 3
+    assert conferir("Ana", True) is None
+    senhas.desistir("c")
+    assert [conferir("d"), conferir("Ana", True), conferir("d"), conferir("b")] == [None, 0, 1, None]
+    senhas.desistir("b")
+    assert not senhas._esperam
 
 
 def test_o_ritmo():
@@ -119,7 +145,7 @@ def test_o_ultimo_lugar_e_de_quem_atende(abrir_servidor):
     servidor.atendente("Ana", "CONECTADO:Yuri")
 
 
-@casos("o_que_ha", {"espera": "espera", "fecha": "fecha", "so-se-cala": "para_de_escrever", "prazo": "prazo"})
+@casos("o_que_ha", {"espera": "espera", "fecha": "fecha", "so-se-cala": "para_de_escrever", "encerra": "encerra"})
 def test_a_espera_de_quem_erra(abrir_servidor, monkeypatch, o_que_ha):
     """Enquanto a recusa de um demora, nem a senha certa do mesmo endereço se confere; e ninguém fica preso nisso."""
     if o_que_ha in ("fecha", "para_de_escrever") and not hasattr(select, "POLLRDHUP"):
@@ -127,7 +153,7 @@ def test_a_espera_de_quem_erra(abrir_servidor, monkeypatch, o_que_ha):
     demora, conferida, conferir = 0.3 if o_que_ha == "espera" else 100 * PRAZO, threading.Event(), Senhas.conferir
     monkeypatch.setattr(Senhas, "conferir", lambda *args: (conferir(*args), conferida.set())[0])
     monkeypatch.setattr(Senhas, "PRIMEIRA", demora)
-    servidor = abrir_servidor(senha="xadrez", prazo_identificacao=0.3 if o_que_ha == "prazo" else PRAZO)
+    servidor = abrir_servidor(senha="xadrez")
     inicio, rui, ana = time.monotonic(), servidor.conecta("Rui"), servidor.conecta("Ana")
     rui.envia("ATENDENTE", "dama")
     assert conferida.wait(PRAZO)
@@ -137,10 +163,10 @@ def test_a_espera_de_quem_erra(abrir_servidor, monkeypatch, o_que_ha):
         ana.espera("NOME:")
         assert time.monotonic() - inicio >= demora
         rui.espera("SENHA:", ERRADA, FECHOU)
-    elif o_que_ha == "prazo":
-        ana.espera(ESGOTADO, FECHOU)
+    elif o_que_ha == "encerra":
         threading.Thread(target=servidor.encerrar).start()
         rui.espera("SENHA:", DESLIGADO, FECHOU)
+        ana.espera(DESLIGADO, FECHOU)
     else:
         getattr(rui, o_que_ha)()
         ana.fecha()
@@ -148,6 +174,45 @@ def test_a_espera_de_quem_erra(abrir_servidor, monkeypatch, o_que_ha):
             rui.espera("SENHA:", FECHOU)
             rui.fecha()
         servidor.espera_que_fechem()
+
+
+def test_a_certa_espera_as_que_chegaram_antes(abrir_servidor, monkeypatch):
+    """E nenhuma outra, nem as de quem errou e volta; e essa espera não gasta o prazo, que é de quem responde."""
+    agora, tentou, conferir = [0.0], queue.SimpleQueue(), Senhas.conferir
+
+    def conferir_e_contar(senhas: Senhas, quem: object, endereco: str, certa: bool) -> tuple[bool, float]:
+        vez, espera = conferir(senhas, quem, endereco, certa)
+        tentou.put((quem, vez))
+        return vez, min(espera, 0.005)
+
+    relogio = SimpleNamespace(monotonic=lambda: time.monotonic() + agora[0])
+    monkeypatch.setattr(identificacao, "time", relogio)
+    monkeypatch.setattr(Senhas, "conferir", conferir_e_contar)
+    monkeypatch.setattr(Senhas, "PRIMEIRA", Senhas.MAIOR)
+    servidor = abrir_servidor(senha="xadrez")
+    servidor.senhas._relogio = relogio.monotonic
+
+    def tenta(senha: str, vez: bool) -> Participante:
+        """Alguém que já disse a senha; e a vez dele, se é para já."""
+        alguem = servidor.conecta()
+        alguem.envia("ATENDENTE")
+        alguem.espera("SENHA:")
+        alguem.envia(senha)
+        while tentou.get(timeout=PRAZO) != (servidor.aceitas[-1], vez):
+            pass
+        return alguem
+
+    tenta("dama", vez=True).espera(ERRADA, FECHOU)
+    antes = [tenta("dama", vez=False) for _ in range(3)]
+    ana = tenta("xadrez", vez=False)
+    for quem in antes:
+        depois = tenta("dama", vez=False)
+        assert not ana.tem_o_que_ler()
+        agora[0] += Senhas.MAIOR
+        quem.espera(ERRADA, FECHOU)
+    agora[0] += Senhas.MAIOR
+    ana.espera("NOME:")
+    assert not depois.tem_o_que_ler()
 
 
 EM_TEXTO = "CLIENTE\nYuri", "agora"
