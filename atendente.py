@@ -48,6 +48,8 @@ class Atendente(cliente.Cliente):
     def interpretar(self, linha: str) -> Comando | None:
         comando = super().interpretar(linha)
         if self.entre_conversas and (not linha.strip() or isinstance(comando, Mensagem)):
+            if self.tela.desfazer_o_enter(linha):
+                return None  # quem o apertou ainda não sabia
             # O que se escreveu era para quem já saiu: este Enter só chama o próximo.
             self.entre_conversas = False
             if linha.strip():

@@ -151,6 +151,20 @@ class Tela:
         finally:
             self._entrada.atenta(False)
 
+    def desfazer_o_enter(self, linha: str) -> bool:
+        """A `linha` que `ler` devolveu volta a estar por ler, se ele ainda tem um fim a contar; diz se voltou.
+
+        Quem apertou Enter não sabia que a conversa tinha acabado: é como se o fim tivesse chegado antes.
+        """
+        with self._trava:
+            if self._acabou is Acabou.NADA:
+                return False
+            if self.interativa:
+                self.linha.trocar(linha)
+            else:
+                self._a_tratar.appendleft(linha)
+            return True
+
     def perguntar(self, pergunta: str, oculta: bool = False, opcoes: Sequence[str] = ()) -> str:
         """O que a pessoa responde antes da conversa; `EOFError` se ela desiste."""
         if self.ha_pessoa and not self.interativa:

@@ -410,6 +410,44 @@ def test_frase_que_era_para_quem_saiu(fila: Cena) -> None:
     assert bia.espera_na_tela("Oi, Bia\n") == "NOME:\nFILA:1\nCONECTADO:Ana\n[Ana]: Oi, Bia\n"
 
 
+LE_E_SO_DEPOIS_ACABA = """
+import sys, threading, cliente
+from atendente import Atendente
+acabou = threading.Event()
+
+class Lenta(Atendente):
+    def contar_fim(self, mensagem):
+        Atendente.contar_fim(self, mensagem)
+        acabou.set()
+
+    def interpretar(self, linha):
+        self.tela.mostrar("(lida)")
+        acabou.wait()
+        return super().interpretar(linha)
+
+sys.argv[0] = "atendente.py"
+sys.exit(cliente.main(Lenta))
+"""
+
+
+def test_a_conversa_que_acaba_entre_o_enter_e_o_envio(fila: Cena) -> None:
+    """É como se tivesse acabado antes do Enter: a frase não vai a ninguém, ↑ a traz, e só outro chama o próximo."""
+    ana = fila.terminal("-c", LE_E_SO_DEPOIS_ACABA, "--nome", "Ana")
+    ana.espera_no_fim(LIVRE, PROMPT)
+    with fila.conecta("CLIENTE", "Yuri", ate="CONECTADO:Ana\n"):
+        bia = fila.conecta("CLIENTE", "Bia", ate="FILA:1\n")
+        ana.espera_no_fim(PARA_YURI)
+        ana.digita("segredo de Yuri" + ENTER)
+        ana.espera_no_fim(PARA_YURI + "segredo de Yuri", "(lida)")
+    ana.espera_no_fim("*** Chat encerrado. ***", *NAO_ENVIADO, PROMPT)
+    ana.digita(CIMA)
+    ana.espera_no_fim(PROMPT + "segredo de Yuri")
+    ana.digita(CTRL_U + ENTER)
+    ana.espera_no_fim("*** Conexão estabelecida! Você está falando com Bia. ***", PARA_BIA)
+    ana.digita("Oi, Bia" + ENTER)
+    assert bia.espera_na_tela("Oi, Bia\n") == "NOME:\nFILA:1\nCONECTADO:Ana\n[Ana]: Oi, Bia\n"
+
+
 @pytest.mark.parametrize("digitado", ["para {}", "/encerrar", "/transferir B"], ids=["frase", "encerrar", "transferir"])
 def test_o_enter_que_cruza_com_a_saida(abrir: Callable, digitado: str) -> None:
     """O cliente sai no instante em que o atendente aperta Enter, 200 vezes: nunca isso chega ao seguinte."""
