@@ -207,9 +207,8 @@ class Tela:
         acabou, self._acabou = self._acabou, Acabou.NADA
         if acabou is Acabou.CONVERSA:
             self.linha.esquecer()
-            if not self.linha.texto:
+            if not self.linha.levar().strip():
                 return ""
-            self.linha.levar()
             self.dizer(NAO_ENVIADO, "amarelo")
         elif acabou is Acabou.TUDO:
             if not self.linha.texto:

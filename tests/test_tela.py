@@ -410,6 +410,20 @@ def test_frase_que_era_para_quem_saiu(fila: Cena) -> None:
     assert bia.espera_na_tela("Oi, Bia\n") == "NOME:\nFILA:1\nCONECTADO:Ana\n[Ana]: Oi, Bia\n"
 
 
+def test_so_espacos_nao_sao_uma_frase(fila: Cena) -> None:
+    """Não há o que trazer de volta: o próximo é chamado na hora, e os espaços não vão na primeira frase para ele."""
+    ana = fila.terminal("atendente.py", "--nome", "Ana")
+    ana.espera_no_fim(LIVRE, PROMPT)
+    with fila.conecta("CLIENTE", "Yuri", ate="CONECTADO:Ana\n"):
+        bia = fila.conecta("CLIENTE", "Bia", ate="FILA:1\n")
+        ana.espera_no_fim(PARA_YURI)
+        ana.digita("   ")
+        ana.espera_cursor(-1, len(PARA_YURI) + 3)
+    ana.espera_no_fim("*** Conexão estabelecida! Você está falando com Bia. ***", PARA_BIA)
+    ana.digita("Oi, Bia" + ENTER)
+    assert bia.espera_na_tela("Oi, Bia\n") == "NOME:\nFILA:1\nCONECTADO:Ana\n[Ana]: Oi, Bia\n"
+
+
 LE_E_SO_DEPOIS_ACABA = """
 import sys, threading, cliente
 from atendente import Atendente
