@@ -6,6 +6,7 @@ está o que um e outro não veem: os casos-limite, os prazos e os sockets.
 """
 
 import contextlib
+import json
 import re
 import socket
 import threading
@@ -177,58 +178,62 @@ def test_o_comeco_da_conexao(servidor, dados, respostas, tamanho):
     alguem.espera(*respostas)
 
 
-@casos(
-    "inicio, antes",
-    {
-        "tipo": ((), []),
-        "nome-do-cliente": (("CLIENTE",), ["NOME:"]),
-        "senha": (("ATENDENTE",), ["SENHA:"]),
-        "nome-do-atendente": (("ATENDENTE", "xadrez"), ["SENHA:", "NOME:"]),
-    },
-)
-@casos("pinga", {"mudo": False, "pingando": True})
-def test_o_prazo_de_cada_linha_da_identificacao(abrir_servidor, inicio, antes, pinga):
-    """Quem não termina a linha é desconectado no prazo; pingar um byte por vez não ganha mais prazo."""
-    alguem = abrir_servidor(prazo_identificacao=0.3, senha="xadrez").conecta()
-    alguem.envia(*inicio)
-    alguem.espera(*antes)
+# O que já se disse antes da linha que falta, e o que o servidor respondeu.
+ANTES_DA_LINHA = {
+    "o tipo": ((), []),
+    "o nome do cliente": (("CLIENTE",), ["NOME:"]),
+    "a senha": (("ATENDENTE",), ["SENHA:"]),
+    "o nome do atendente": (("ATENDENTE", "xadrez"), ["SENHA:", "NOME:"]),
+}
+
+
+def test_o_prazo_de_cada_linha_da_identificacao(abrir_servidor):
+    """Quem não termina uma linha é desconectado no prazo, pingue ou não; quem já se identificou pode ficar calado."""
+    servidor = abrir_servidor(prazo_identificacao=0.3, senha="xadrez")
+    yuri, ana = servidor.cliente("Yuri", "FILA:1"), servidor.conecta("Ana")
+    ana.envia("ATENDENTE", "xadrez", "Ana")
+    ana.espera("SENHA:", "NOME:", "CONECTADO:Yuri")
+    mudos, pingando = ([servidor.conecta(f"{como} {linha}") for linha in ANTES_DA_LINHA] for como in ("calou", "pinga"))
+    for todos in mudos, pingando:
+        for alguem, (ditas, antes) in zip(todos, ANTES_DA_LINHA.values()):
+            alguem.envia(*ditas)
+            alguem.espera(*antes)
     limite = time.monotonic() + PRAZO
-    while pinga and not alguem.tem_o_que_ler(espera=0.02):
-        assert time.monotonic() < limite, "o prazo foi renovado a cada byte"
-        alguem.envia(b"A")
-    meia = "••••" if antes == ["SENHA:"] else "A+"
-    fim = f': "{meia}" chegou sem o fim de linha.' if pinga else "."
-    assert re.fullmatch(ESGOTADO.replace(".", fim), alguem.linha())
-    alguem.espera(FECHOU)
-
-
-@casos(
-    "meia, repetida",
-    {
-        "longa": (b"C" * 41, "C" * 40 + "…"),
-        "inteira": (b"C" * 40, "C" * 40),
-        "em-branco": (b"\n\n \t", None),
-        "controles": (b"CLI\x1b\xe9", "CLI\ufffd"),
-        "senha-em-json": (b'{"senha":"xadrez"', None),
-    },
-)
-def test_a_meia_linha_na_recusa(abrir_servidor, meia, repetida):
-    """O motivo repete o começo da linha a que faltou o fim, sem o que não se veria e sem a senha."""
-    alguem = abrir_servidor(prazo_identificacao=0.1).conecta()
-    alguem.envia(meia)
-    linha = alguem.linha()
-    assert "xadrez" not in linha and ("•" in linha) == (b"senha" in meia)
-    assert repetida is None or linha == f'FIM:Tempo de identificação esgotado: "{repetida}" chegou sem o fim de linha.'
-    assert meia.strip() or linha == ESGOTADO
-
-
-def test_o_prazo_da_identificacao_acaba_com_ela(abrir_servidor):
-    """Quem já se identificou pode ficar calado: o prazo dos outros vence e o dele não."""
-    servidor = abrir_servidor(prazo_identificacao=0.5)
-    yuri, ana = servidor.par()
-    servidor.conecta().espera(ESGOTADO, FECHOU)
+    while no_prazo := [alguem for alguem in pingando if not alguem.tem_o_que_ler(espera=0.01)]:
+        assert time.monotonic() < limite, f"cada byte renovou o prazo: {[alguem.nome for alguem in no_prazo]}"
+        for alguem in no_prazo:
+            alguem.envia(b"A")
+    for alguem in pingando:
+        meia = "••••" if alguem.nome == "pinga a senha" else "A+"
+        assert re.fullmatch(ESGOTADO.replace(".", f': "{meia}" chegou sem o fim de linha.'), alguem.linha())
+        alguem.espera(FECHOU)
+    for alguem in mudos:
+        alguem.espera(ESGOTADO, FECHOU)
+    yuri.espera("CONECTADO:Ana")
     yuri.envia("ainda aqui")
     ana.espera("[Yuri]: ainda aqui")
+
+
+MEIAS_LINHAS = {
+    b"C" * 41: "C" * 40 + "…",
+    b"C" * 40: "C" * 40,
+    b"CLI\x1b\xe9": "CLI\ufffd",
+    b"\n\n \t": "",
+    b'{"senha":"xadrez"': "••••",
+}
+
+
+def test_a_meia_linha_na_recusa(abrir_servidor):
+    """O motivo repete o começo da linha a que faltou o fim, sem o que não se veria e sem a senha."""
+    servidor = abrir_servidor(prazo_identificacao=0.2)
+    todos = [servidor.conecta(f"quem disse {meia!r}") for meia in MEIAS_LINHAS]
+    for alguem, meia in zip(todos, MEIAS_LINHAS):
+        alguem.envia(meia)
+    for alguem, repetida in zip(todos, MEIAS_LINHAS.values()):
+        linha, fim = alguem.linha(), f': "{repetida}" chegou sem o fim de linha.' if repetida else "."
+        if linha.startswith("{"):
+            linha = f"FIM:{json.loads(linha)['mensagem']}"
+        assert linha == ESGOTADO.replace(".", fim), alguem.nome
 
 
 @casos("dito", {"nada": b"", "meio-tipo": b"CLI", "so-o-tipo": b"CLIENTE\n", "meio-nome": b"CLIENTE\nYu"})
@@ -380,7 +385,7 @@ def test_depois_do_fim_o_servidor_espera_o_outro_fechar(abrir_servidor, monkeypa
 
 def test_quem_ouve_o_fim_e_nao_fecha_e_fechado(servidor, monkeypatch):
     """O servidor não guarda para sempre a conexão de quem foi desconectado e não desliga."""
-    monkeypatch.setattr(Carteiro, "DESPEDIDA", 0.1)
+    monkeypatch.setattr(Carteiro, "DESPEDIDA", 0.01)
     yuri, recusado = servidor.cliente("Yuri", "FILA:1"), servidor.conecta()
     recusado.envia("GERENTE")
     recusado.espera(TIPO_INVALIDO, FECHOU)
@@ -412,7 +417,7 @@ def test_encerrar_nao_espera_por_quem_nao_fecha(servidor):
     recusado.envia("GERENTE")
     recusado.espera(TIPO_INVALIDO, FECHOU)
     yuri, ana = servidor.par()
-    servidor.encerrar(prazo=0.1)
+    servidor.encerrar(prazo=0.01)
     assert not servidor.conexoes
     yuri.espera(DESLIGADO, FECHOU)
     ana.espera(DESLIGADO, FECHOU)
@@ -425,7 +430,7 @@ def test_a_mesma_porta_reabre_em_seguida(abrir_servidor):
         servidor = abrir_servidor(porta=porta)
         porta = servidor.server_address[1]
         servidor.par()
-        servidor.encerrar(prazo=0.1)  # fecha primeiro: é deste lado que a conexão fica em TIME_WAIT
+        servidor.encerrar(prazo=0.01)  # fecha primeiro: é deste lado que a conexão fica em TIME_WAIT
 
 
 # --- O socket, o endereço e o log -----------------------------------------------------------------
