@@ -325,6 +325,9 @@ class Servidor(socketserver.ThreadingTCPServer):
 # O programa.
 # =================================================================================================
 
+FIM_DO_LOG_EM = 1.0
+"""Segundos que o programa, ao acabar, espera que o resto do log seja escrito."""
+
 
 def anunciar(host: str, porta: int) -> None:
     """Diz onde o servidor aceita e o que digitar nos outros terminais."""
@@ -450,7 +453,7 @@ def main() -> int:
     # nem o resto do log nem o fim do interpretador, que a descarregaria, esperam por ela.
     escrevendo = threading.Thread(target=fila_de_log.join, daemon=True)
     escrevendo.start()
-    escrevendo.join(timeout=1.0)
+    escrevendo.join(FIM_DO_LOG_EM)
     os._exit(0)
 
 

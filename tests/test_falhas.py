@@ -72,7 +72,10 @@ def sem_controles(linha: str) -> bool:
 
 @pytest.fixture
 def abrir_estreito(abrir_servidor, monkeypatch):
-    """Abre servidores com buffers de poucos KiB no kernel: quem não lê é notado logo."""
+    """Abre servidores com buffers de poucos KiB no kernel: quem não lê é notado logo.
+
+    Um `prazo_envio` curto só vence para quem não lê: ao outro basta o seu sistema ter onde receber.
+    """
     monkeypatch.setattr(Conexao, "BUFFER_DE_ENVIO", 4096)
 
     def abrir(**opcoes):
@@ -115,7 +118,7 @@ def entupir(falante: Participante, bloco: bytes = BLOCO) -> int:
 @pytest.mark.parametrize("mudo", ["cliente", "atendente"])
 def test_quem_para_de_ler_e_desconectado(abrir_estreito, mudo):
     """O par de quem não lê recebe o `FIM:` depois do prazo de envio; o outro par nem percebe."""
-    servidor = abrir_estreito(prazo_envio=0.3)
+    servidor = abrir_estreito(prazo_envio=0.1)
     yuri, ana = servidor.par(buffers=4096)
     outros = servidor.par("Beto", "Bia")
     falante, fim = (ana, YURI_DESCONECTOU) if mudo == "cliente" else (yuri, ANA_DESCONECTOU)
@@ -132,7 +135,7 @@ def test_quem_para_de_ler_e_desconectado(abrir_estreito, mudo):
 
 def test_o_mudo_a_quem_ninguem_fala_tambem_e_desconectado(abrir_estreito):
     """As linhas que o mudo recebe por causa de um terceiro também têm prazo."""
-    servidor = abrir_estreito(prazo_envio=0.3)
+    servidor = abrir_estreito(prazo_envio=0.1)
     beto, ana = servidor.par("Beto", "Ana", buffers=4096)
     yuri = servidor.cliente("Yuri", "FILA:1")
     yuri.envia(*["x" * 4000] * 21)
@@ -157,11 +160,10 @@ def test_quem_nao_le_as_proprias_respostas_segura_o_par(abrir_estreito):
 
 def test_quem_nao_le_os_proprios_avisos_e_desconectado(abrir_estreito):
     """Falar sem par e sem ler as respostas não prende ninguém além de quem o faz."""
-    servidor = abrir_estreito(prazo_envio=0.3)
+    servidor = abrir_estreito(prazo_envio=0.1)
     yuri = servidor.cliente("Yuri", "FILA:1", buffers=4096)
-    with pytest.raises((ConnectionError, TimeoutError)):
-        for _ in range(10_000):  # muito mais do que cabe nos buffers dos dois lados
-            yuri.envia("oi\n" * 1000)
+    entupir(yuri, b"oi\n" * 1000)
+    servidor.espera_que_fechem()
     yuri.fecha()
     servidor.par("Beto", "Bia")
 
@@ -206,7 +208,7 @@ def test_mudos_e_pingados_nao_atrapalham_quem_conversa(abrir_servidor):
     """Duzentas conexões que não se identificam são fechadas com `FIM:` enquanto um par conversa."""
     servidor = abrir_servidor()
     bons = servidor.par()
-    servidor.prazo_identificacao = 0.5  # segundos; dos que chegam a partir de agora
+    servidor.prazo_identificacao = 0.2  # segundos; dos que chegam a partir de agora
     pendentes = {servidor.conecta(): i % 2 for i in range(200)}  # metade pinga, metade é muda
     limite = time.monotonic() + PRAZO
     while pendentes:
@@ -222,13 +224,10 @@ def test_mudos_e_pingados_nao_atrapalham_quem_conversa(abrir_servidor):
                 alguem.envia(b"C")
 
 
-# No Windows cada thread confere o seu socket cinco vezes por segundo: com mil, é o que o processo mais faz.
-MUITAS = 1000 if maquina.SEM_ESPERA else 200
-
-
-def test_muitas_conexoes_juntas_sao_todas_atendidas(abrir_servidor):
-    """Quantos clientes cabem em mil lugares chegam de uma vez, e cada um tem o seu lugar na fila."""
-    servidor, de_clientes = abrir_servidor(maximo=MUITAS), MUITAS * 19 // 20
+@pytest.mark.parametrize("lugares", [pytest.param(200, id="duzentas"), demorado(1000, id="mil")])
+def test_muitas_conexoes_juntas_sao_todas_atendidas(abrir_servidor, lugares):
+    """Quantos clientes cabem nos lugares chegam de uma vez, e cada um tem o seu lugar na fila."""
+    servidor, de_clientes = abrir_servidor(maximo=lugares), lugares * 19 // 20
     maquina.permitir_descritores(2200)
     clientes = [servidor.conecta(f"C{i}") for i in range(de_clientes)]
     for cliente in clientes:
@@ -238,7 +237,7 @@ def test_muitas_conexoes_juntas_sao_todas_atendidas(abrir_servidor):
         cliente.espera("NOME:")
         posicoes.add(cliente.linha())
     assert posicoes == {f"FILA:{i}" for i in range(1, de_clientes + 1)}
-    atendentes = [servidor.conecta() for _ in range(MUITAS - de_clientes)]
+    atendentes = [servidor.conecta() for _ in range(lugares - de_clientes)]
     servidor.conecta().espera(LOTADO, FECHOU)
     for atendente in atendentes:
         atendente.envia("ATENDENTE", "Ana")
@@ -267,7 +266,7 @@ def viver(servidor, dito, le, vai_embora):
     alguem.fecha()
 
 
-@pytest.mark.parametrize("quantas", [pytest.param(700, id="setecentas"), demorado(20_000, id="vinte-mil")])
+@pytest.mark.parametrize("quantas", [pytest.param(140, id="cento-e-quarenta"), demorado(20_000, id="vinte-mil")])
 def test_conexoes_curtas_nao_deixam_nada_para_tras(servidor, quantas):
     """Depois de conexões curtas de todo tipo, as threads e os descritores são os do começo."""
     threads, abertos = set(threading.enumerate()), descritores()
@@ -440,9 +439,11 @@ def test_mensagens_numeradas(servidor, total):
 
 # --- O processo -----------------------------------------------------------------------------------
 
-# O programa como ele é, mas que diz a sua porta também em stderr: há testes que estragam a stdout.
+# O programa como ele é, mas que diz a sua porta também em stderr, e que não espera muito pela stdout: há testes que a
+# estragam.
 PROGRAMA = """
 import sys, servidor
+servidor.FIM_DO_LOG_EM = 0.1
 class DizAPorta(servidor.Servidor):
     def servir(self):
         super().servir()
@@ -493,28 +494,26 @@ def abrir_processo():
 
 
 @so_no_posix
-@pytest.mark.parametrize("sinal", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
 @pytest.mark.parametrize("pares, surdos", [pytest.param(10, 0, id="poucos"), demorado(230, 20, id="multidao")])
-def test_o_sinal_encerra_o_servidor(abrir_processo, sinal, pares, surdos):
-    """Quem lê recebe o `FIM:`, quem não lê não segura o fim, e a porta reabre em seguida."""
-    processo = abrir_processo()
-    leitores = [processo.conecta("mudo")]
-    for i in range(pares):
-        leitores += processo.par(f"C{i}", f"A{i}")
-    for i in range(surdos):
-        _, falante = processo.par(f"Surdo {i}", f"Falante {i}", buffers=4096)
-        entupir(falante)
-        leitores.append(falante)
-    leitores += [processo.cliente(f"D{i}", f"FILA:{i}") for i in range(1, 6)]
-    processo.popen.send_signal(sinal)
-    for leitor in leitores:
-        leitor.espera(DESLIGADO, FECHOU)
-        leitor.fecha()
-    processo.termina()  # já recebeu o sinal
-    outro = abrir_processo(porta=processo.endereco[1])
-    conferir_conversa(*outro.par())
-    outro.fecha_participantes()
-    outro.termina(sinal)
+def test_o_sinal_encerra_o_servidor(abrir_processo, pares, surdos):
+    """Com Ctrl+C ou SIGTERM quem lê recebe o `FIM:`, quem não lê não segura o fim, e a porta reabre em seguida."""
+    porta = 0
+    for sinal in signal.SIGINT, signal.SIGTERM:
+        processo = abrir_processo(porta=porta)
+        porta = processo.endereco[1]
+        leitores = [processo.conecta("mudo")]
+        for i in range(pares):
+            leitores += processo.par(f"C{i}", f"A{i}")
+        for i in range(surdos):
+            _, falante = processo.par(f"Surdo {i}", f"Falante {i}", buffers=4096)
+            entupir(falante)
+            leitores.append(falante)
+        leitores += [processo.cliente(f"D{i}", f"FILA:{i}") for i in range(1, 6)]
+        processo.popen.send_signal(sinal)
+        for leitor in leitores:
+            leitor.espera(DESLIGADO, FECHOU)
+            leitor.fecha()
+        processo.termina()  # já recebeu o sinal
 
 
 @so_no_posix
