@@ -70,7 +70,7 @@ def conferir_os_sintomas(escolher):
     """As regras dos sintomas escolhidos, no passo que tem o defeito e no que o conserta."""
     sintomas = [(int(passo), regras) for regras, passo in SINTOMAS if escolher(regras)]
     with ThreadPoolExecutor(2 * len(sintomas)) as todos:
-        antes = [todos.submit(pagina.conferir, passo, regras, prazo=1.0) for passo, regras in sintomas]
+        antes = [todos.submit(pagina.conferir, passo, regras, prazo=0.5) for passo, regras in sintomas]
         depois = [todos.submit(pagina.conferir, passo + 1, regras, prazo=PRAZO) for passo, regras in sintomas]
     for (passo, _), falham, valem in zip(sintomas, antes, depois, strict=True):
         assert not any(falham.result().values()), passo

@@ -7,19 +7,20 @@ O que se gera fica entre `<!-- diff 3 -->`, ou `<!-- regras 3 -->`, e `<!-- fim 
 """
 
 import difflib
-import json
 import re
-import subprocess
 import sys
-import tempfile
 import textwrap
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 PASTA = Path(__file__).resolve().parent
+sys.path.insert(0, str(PASTA.parent))
+
+from conferidor import palco  # noqa: E402
+from conferidor.regras import SERVIDOR  # noqa: E402
+
 PAGINA = PASTA / "README.md"
-CONFERIR = PASTA.parent / "conferir.py"
 PASSOS = range(len(list(PASTA.glob("passo*.py"))))
 NIVEL = 5
 """O nível mais alto que se confere: o seguinte é o das extensões, que os passos não têm."""
@@ -27,13 +28,9 @@ NIVEL = 5
 
 def conferir(passo: int, regras: str = "", prazo: float = 3.0) -> dict[str, bool]:
     """Roda o conferidor num passo, e diz de cada regra se vale. `regras` são os começos dos nomes; vazio, todas."""
-    comando = f'"{sys.executable}" "{(PASTA / f"passo{passo}.py").as_posix()}" --porta {{porta}}'
-    with tempfile.TemporaryDirectory() as pasta:
-        notas = Path(pasta) / "notas.json"
-        opcoes = ["--nivel", str(NIVEL), "--so", regras, "--prazo", str(prazo), "--json", str(notas)]
-        subprocess.run([sys.executable, str(CONFERIR), "--comando", comando, *opcoes], stdout=subprocess.DEVNULL)
-        resultados = json.loads(notas.read_text(encoding="utf-8"))["resultados"]
-    return {resultado["regra"]: resultado["passou"] for resultado in resultados}
+    alvo = palco.Alvo(f'"{sys.executable}" "{PASTA / f"passo{passo}.py"}" --porta {{porta}}', prazo=prazo)
+    pedidas = SERVIDOR.escolher(NIVEL, filter(None, regras.split(",")))
+    return {um.regra.id: um.falha is None for um in palco.conferir(pedidas, alvo)}
 
 
 def conferir_todos() -> list[dict[str, bool]]:
