@@ -14,6 +14,7 @@ PASTA = Path(__file__).parent.parent / "docs" / "experimentos"
 EXPERIMENTOS = sorted(arquivo.stem for arquivo in PASTA.glob("0*.py"))
 DEMORADO = "05_comboio_da_gil"
 RAPIDOS = [nome for nome in EXPERIMENTOS if nome != DEMORADO]
+COM_SETAS = ["comparar_formatos.py", "escalonador.py", "conferir.py --regras", "desempenho.py --ajuda"]
 
 
 def rodar(*argumentos, codificacao="utf-8"):
@@ -31,10 +32,17 @@ def conferir(rodado, codigo=0):
 
 @pytest.fixture(scope="module")
 def rodados():
-    """Os rápidos, todos ao mesmo tempo: um não pode depender de ter a máquina só para si."""
+    """Os rápidos, e os que escrevem setas num console do Windows, todos ao mesmo tempo.
+
+    Um experimento não pode depender de ter a máquina só para si.
+    """
     assert len(EXPERIMENTOS) == 5  # nenhum ficou de fora por causa do nome
-    with ThreadPoolExecutor(len(RAPIDOS)) as todos:
-        return dict(zip(RAPIDOS, todos.map(rodar, (PASTA / f"{nome}.py" for nome in RAPIDOS))))
+    with ThreadPoolExecutor(len(RAPIDOS) + len(COM_SETAS)) as todos:
+        rodando = {nome: todos.submit(rodar, PASTA / f"{nome}.py") for nome in RAPIDOS}
+        for programa in COM_SETAS:
+            nome, *opcoes = programa.split()
+            rodando[programa] = todos.submit(rodar, PASTA.parent / nome, *opcoes, codificacao="cp1252")
+    return {nome: rodado.result() for nome, rodado in rodando.items()}
 
 
 @pytest.mark.parametrize("experimento", RAPIDOS)
@@ -61,11 +69,7 @@ def test_experimento_demorado():
     assert "No projeto: " in conferir(rodar(PASTA / f"{DEMORADO}.py")) or sys.platform != "linux"
 
 
-COM_SETAS = ("comparar_formatos.py", "escalonador.py", "conferir.py --regras", "desempenho.py --ajuda")
-
-
 @pytest.mark.parametrize("programa", COM_SETAS)
-def test_um_console_do_windows(programa):
+def test_um_console_do_windows(rodados, programa):
     """O que a saída não sabe escrever vira `?`, e não um traceback."""
-    nome, *opcoes = programa.split()
-    conferir(rodar(PASTA.parent / nome, *opcoes, codificacao="cp1252"))
+    conferir(rodados[programa])

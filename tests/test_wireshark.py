@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -59,9 +60,18 @@ def valores(pacotes: list[dict], campo: str) -> list[str]:
     return [valor for pacote in pacotes for valor in pacote.get(campo, [])]
 
 
-def test_a_captura_de_exemplo_abre_com_todos_os_campos():
+@pytest.fixture(scope="module")
+def do_exemplo() -> tuple[list[dict], list[str]]:
+    """A captura que acompanha a página, como o dissector a vê e como o `tshark` a mostra; lidas ao mesmo tempo."""
+    captura = (PASTA / "conversa.pcapng").read_bytes()
+    with ThreadPoolExecutor(2) as threads:
+        pacotes, mostradas = threads.submit(dissecar, captura), threads.submit(tshark, captura, "-Y", "fila")
+    return pacotes.result(), mostradas.result()
+
+
+def test_a_captura_de_exemplo_abre_com_todos_os_campos(do_exemplo):
     """Cada comando dos dois formatos está na captura que acompanha a página, e cada campo diz o que deve."""
-    pacotes = dissecar((PASTA / "conversa.pcapng").read_bytes())
+    pacotes, _ = do_exemplo
     comandos = "ATENDENTE CLIENTE SENHA NOME DEPARTAMENTO RESPOSTA FILA CONECTADO MENSAGEM AVISO PAUSA TRANSFERIR FIM ?"
     assert set(comandos.split()) == set(valores(pacotes, "comando"))
     assert {"Vendas,Suporte", "OK", "1", "Ana", "Suporte", "(senha)", "VOL"} <= set(valores(pacotes, "argumento"))
@@ -73,13 +83,13 @@ def test_a_captura_de_exemplo_abre_com_todos_os_campos():
     assert coladas["texto"] == ["Olá! Não chegou o meu pedido.", "É o 1234.", "Obrigado 😀"]
 
 
-def test_a_pagina_mostra_a_captura_que_a_acompanha():
+def test_a_pagina_mostra_a_captura_que_a_acompanha(do_exemplo):
     """Cada linha que a página mostra do `tshark` é uma das que ele dá."""
     pagina = (PASTA / "README.md").read_text(encoding="utf-8")
     bloco = re.search(r"conversa\.pcapng -Y fila\n(.*?)```", pagina, re.DOTALL)[1]
     mostradas = [linha for linha in bloco.splitlines() if linha.strip() != "..."]
     assert len(mostradas) > 10
-    assert set(mostradas) <= set(tshark((PASTA / "conversa.pcapng").read_bytes(), "-Y", "fila"))
+    assert set(mostradas) <= set(do_exemplo[1])
 
 
 ESTRANHAS = [b"oi", b"{", b"[" * 4000, b"\xff\x00", b'{"senha":"segredo"', b'{"comando":1}', b'{"comando":"fim"']
@@ -236,11 +246,14 @@ def test_o_formato_e_a_segunda_passada(gravacao, vistas):
     """O formato é o de cada linha; quem já viu as perguntas, e de qualquer das portas, sabe o que era a senha."""
     assert set(valores(vistas[EM_JSON][:-1], "formato")) == {"json"} and vistas[EM_JSON][-1]["formato"] == ["texto"]
     captura, _, portas = gravacao
-    # Quem pede o Decode As pela porta do cliente, e não pela do servidor, também é atendido.
-    segunda, *_ = dissecar(captura, portas[ADIANTADA], "-2")
+    hostil = f"tcp.port=={portas[HOSTIL]}"
+    with ThreadPoolExecutor(2) as threads:
+        # Quem pede o Decode As pela porta do cliente, e não pela do servidor, também é atendido.
+        dissecada = threads.submit(dissecar, captura, portas[ADIANTADA], "-2")
+        listada = threads.submit(tshark, captura, "-d", f"{hostil},fila", "-Y", f"{hostil} and fila")
+    (segunda, *_), lista = dissecada.result(), listada.result()
     assert segunda["comando"] == ["ATENDENTE", "RESPOSTA", "RESPOSTA", "MENSAGEM"]
     assert segunda["argumento"] == ["(senha)", "Ana"] and segunda["texto"] == ["oi"]
-    lista = tshark(captura, "-d", f"tcp.port=={portas[HOSTIL]},fila", "-Y", f"tcp.port=={portas[HOSTIL]} and fila")
     assert len(lista) == 4 and all(linha.isprintable() for linha in lista)
     assert any(linha.endswith(r"→ [Yuri]: a  \x7c  ← FIM:") for linha in lista)
     assert "segredo" not in str(segunda)
