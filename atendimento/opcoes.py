@@ -50,7 +50,7 @@ class Analisador(argparse.ArgumentParser):
         self._grupo.add_argument(nome, action="store_true", help=ajuda)
 
     def format_help(self) -> str:
-        return super().format_help().replace("usage: ", "uso: ", 1)
+        return super().format_help().replace("usage: ", "uso: ")
 
     def error(self, message: str) -> NoReturn:
         for original, traducao in self._TRADUCOES.items():

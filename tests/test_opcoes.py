@@ -9,6 +9,7 @@ import logging
 import os
 import queue
 import re
+import runpy
 import shlex
 import socket
 import subprocess
@@ -73,7 +74,7 @@ ESCOLHE_NUCLEO = hasattr(os, "sched_setaffinity") and getattr(sys, "_is_gil_enab
         "max-por-endereco": ("--max-por-endereco 7", lambda aberto: aberto.lugares.por_endereco, 100, 7),
         "um-decimo-ou-dez": ("--max-conexoes 20", lambda aberto: aberto.lugares.por_endereco, 100, 10),
         "ritmo": ("--ritmo 7", lambda aberto: aberto.ritmo, 200, 7),
-        "prazo-identificacao": ("--prazo-identificacao 1,5", lambda aberto: aberto.prazo_identificacao, 60, 1.5),
+        "prazo-identificacao": ("--prazo-identificacao 0,5", lambda aberto: aberto.prazo_identificacao, 60, 0.5),
         "prazo-envio": ("--prazo-envio 2.5", lambda aberto: aberto.carteiro.prazo_envio, 10, 2.5),
         "prazo-de-um-dia": ("--prazo-envio 86400", lambda aberto: aberto.carteiro.prazo_envio, 10, 86_400),
         "senha": ("--senha-atendentes seg\x1bredo", lambda aberto: aberto.senha, None, "segredo"),
@@ -106,7 +107,8 @@ def test_senha_no_ambiente(abre, monkeypatch, capsys):
     monkeypatch.setenv("FILA_SENHA", "")
     with pytest.raises(SystemExit) as fim:
         abre()
-    assert fim.value.code == 2 and "a variável FILA_SENHA está vazia" in capsys.readouterr().err
+    vazia = "a variável FILA_SENHA está vazia: ponha nela a senha dos atendentes, ou apague-a"
+    assert fim.value.code == 2 and capsys.readouterr().err.startswith(f"servidor.py: {vazia}\n")
 
 
 def test_endereco_padrao(digita):
@@ -345,26 +347,28 @@ def test_python_velho_demais(programa):
     assert (fim.returncode, fim.stdout, fim.stderr) == (1, "", precisa)
 
 
-DA_CONVERSA = "--host= --porta= --nome= --departamento= --json --sem-som", ["127.0.0.1", "12345"]
+DA_CONVERSA = "--host= --porta= --nome= --departamento= --json --sem-som", ["127.0.0.1", "12345"], []
 DO_SERVIDOR = (
     "--host= --porta= --max-conexoes= --max-por-endereco= --ritmo= --prazo-identificacao= --prazo-envio= "
     "--senha-atendentes= --departamentos= --devolver-a-fila --registro= --rastro[ --rastro-bytes --varios-nucleos",
     ["0.0.0.0", "12345", "1000", "um décimo de --max-conexoes, ao menos 10", "200", "60", "10"],
+    ["docs/filme.py", "docs/desempenho.md"],
 )
 
 
 @casos(
-    "main, opcoes, padroes",
+    "main, opcoes, padroes, documentos",
     {
         "servidor.py": (modulo.main, *DO_SERVIDOR),
         "cliente.py": (cliente.main, *DA_CONVERSA),
         "atendente.py": (atendente.main, *DA_CONVERSA),
     },
 )
-def test_ajuda(digita, capsys, monkeypatch, main, opcoes, padroes):
+def test_ajuda(digita, capsys, monkeypatch, main, opcoes, padroes, documentos):
     """A ajuda diz em português o que faz cada opção e o seu padrão, que não é a senha; e não é um erro."""
     digita("programa.py", "--ajuda")
     monkeypatch.setenv("FILA_SENHA", "segredo")
+    monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit) as fim:
         main()
     ajuda, erros = capsys.readouterr()
@@ -374,7 +378,9 @@ def test_ajuda(digita, capsys, monkeypatch, main, opcoes, padroes):
     assert re.findall(r"\(padrão: (.*?)\)", " ".join(ajuda.split())) == padroes
     textos = re.findall(r"^  --[\w-]+(?: \[?VALOR\]?)?\s+(\w+ \S+ \S+)", ajuda, re.MULTILINE)
     assert len(textos) == len(set(textos)) == len(explicadas), "duas opções com o mesmo texto"
-    assert re.search(r"^(Servidor|Cliente|Atendente) da fila de atendimento: \w+", ajuda, re.MULTILINE)
+    assert not re.search(r"[^\w\s),]\s+(\(|--|\Z)", ajuda), "uma explicação não acaba em ponto"
+    assert re.findall(r"\(ver\s+(\S+)\)", ajuda) == documentos and all((RAIZ / nome).is_file() for nome in documentos)
+    assert re.search(r"\n\n(Servidor|Cliente|Atendente) da fila de atendimento: [\w\s,]+\.\n\nopções:\n", ajuda)
     assert re.search(r"^opções:\n  -h, --ajuda, --help +mostra esta ajuda\n", ajuda, re.MULTILINE)
     assert not re.search(r"usage|error|argument|options|default|show this|choices", ajuda)
 
@@ -398,6 +404,26 @@ def test_usar_cores(monkeypatch):
         monkeypatch.setenv("TERM", term)
         assert terminal.usar_cores(tela) is cores
         assert not any(map(terminal.usar_cores, (arquivo, DeIDE(), None)))
+
+
+def test_cores_no_windows(monkeypatch):
+    """O console do Windows só tem cores com a colorama, que o prepara e pode faltar; os outros não precisam dela."""
+    monkeypatch.setattr(terminal, "e_terminal", lambda _: True)
+    monkeypatch.setattr(os, "environ", {})
+    for sistema, preparar, cores in (("nt", Mock(), True), ("nt", None, False), ("posix", None, True)):
+        monkeypatch.setattr(terminal, "preparar_console", preparar)
+        with monkeypatch.context() as no_sistema:
+            no_sistema.setattr(os, "name", sistema)
+            assert terminal.usar_cores(None) is cores
+        assert preparar is None or preparar.called
+    monkeypatch.setitem(sys.modules, "colorama", None)
+    assert runpy.run_path(terminal.__file__)["preparar_console"] is None
+
+
+def test_colorir():
+    """A cor é a pedida, e o texto volta à de antes; sem cores, ou sem cor, nada muda."""
+    assert terminal.colorir("oi", "magenta", True) == "\x1b[35moi\x1b[0m"
+    assert terminal.colorir("oi", "magenta", False) == terminal.colorir("oi", None, True) == "oi"
 
 
 def linha_de_log(texto: str, quem: str = "fila", **extras: str) -> logging.LogRecord:
