@@ -154,7 +154,7 @@ def motivo_de_nao_abrir(erro: OSError | UnicodeError, host: str, porta: int) -> 
     """O erro do sistema, em português e com o que fazer."""
     if isinstance(erro, (socket.gaierror, UnicodeError)):  # este, de um nome que nem se pode procurar
         return f"o nome {host} não foi encontrado. Confira o valor de --host."
-    if getattr(erro, "winerror", 0) == 10013:  # no Windows, a porta de outro servidor também é "sem permissão"
+    if getattr(erro, "winerror", None) == 10013:  # no Windows, a porta de outro servidor também é "sem permissão"
         return f"a porta {porta} está em uso, ou reservada. Feche o outro servidor ou escolha outra com --porta."
     match erro.errno:
         case errno.EADDRINUSE:

@@ -1,8 +1,11 @@
 """O que muda de um sistema para outro: esperas, opções de um socket, descritores e núcleos."""
 
 import os
+import runpy
+import signal
 import socket
 import sys
+from unittest.mock import Mock
 
 import pytest
 from participante import PRAZO
@@ -54,6 +57,8 @@ def test_esperar(par_de_sockets, monkeypatch, com_poll):
 @cada("sabe_se_fechou", True, False)
 def test_esperar_fim(par_de_sockets, monkeypatch, sabe_se_fechou):
     """O que falta ler não acorda; o outro que fecha, sim, onde o sistema o diz; nos outros, só o tempo passa."""
+    dormiu = []
+    monkeypatch.setattr(maquina.time, "sleep", dormiu.append)
     if not sabe_se_fechou:
         monkeypatch.delattr(maquina.select, "POLLRDHUP", raising=False)
     elif not hasattr(maquina.select, "POLLRDHUP"):
@@ -63,6 +68,7 @@ def test_esperar_fim(par_de_sockets, monkeypatch, sabe_se_fechou):
     assert maquina.esperar_fim(um, 0.001) is False
     outro.close()
     assert maquina.esperar_fim(um, 0.001) is sabe_se_fechou
+    assert dormiu == [0.001] * 2 * (not sabe_se_fechou)
 
 
 @pytest.mark.skipif(not hasattr(maquina.select, "poll"), reason="sem poll (Windows)")
@@ -81,6 +87,12 @@ def test_esperar_conta_em_segundos(monkeypatch):
     monkeypatch.setattr(maquina.select, "poll", Poll)
     assert maquina.esperar_leitura(None, 0.25) is maquina.esperar_escrita(None, 2) is False
     assert pedidos == [250, 2000]
+
+
+def test_sem_espera_onde_o_sistema_nao_sabe(monkeypatch):
+    """Sem `MSG_DONTWAIT` nada se pede a mais ao `send`, e o socket é que não espera."""
+    monkeypatch.delattr(socket, "MSG_DONTWAIT", raising=False)
+    assert runpy.run_path(maquina.__file__)["SEM_ESPERA"] == 0
 
 
 @so_no_linux
@@ -239,3 +251,94 @@ def test_nucleos_sem_proc(threads, monkeypatch, caplog):
     (frase,) = [linha.getMessage() for linha in caplog.records]
     assert frase.startswith("Não foi possível escolher o núcleo das threads: ")
     assert frase.endswith(". Seguem como estão.") and threads.onde == {}
+
+
+# --- O endereço -----------------------------------------------------------------------------------
+
+
+@so_no_linux
+def test_os_enderecos_das_interfaces(monkeypatch):
+    """No Linux pergunta-se a cada interface, e a que não tem endereço não esconde as outras."""
+
+    def ioctl(_: object, pedido: int, nome: bytes) -> bytes:
+        if not nome.startswith(b"rede"):
+            raise OSError
+        assert pedido == 0x8915 and len(nome) == 256
+        return bytes(20) + bytes([10, 9, 8, 7]) + bytes([1] * 232)
+
+    monkeypatch.setattr(socket, "if_nameindex", lambda: [(1, "sem"), (2, "rede")])
+    monkeypatch.setattr(maquina.fcntl, "ioctl", ioctl)
+    assert maquina._das_interfaces(None) == ["10.9.8.7"]
+
+
+def test_os_enderecos_do_nome_da_maquina(monkeypatch):
+    """Fora do Linux são os que o nome da máquina tem, se ele tem algum."""
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(socket, "gethostname", lambda: "casa")
+    monkeypatch.setattr(socket, "gethostbyname_ex", lambda nome: (nome, [], ["10.9.8.7"]))
+    assert maquina._das_interfaces(None) == ["10.9.8.7"]
+    monkeypatch.setattr(socket, "gethostname", Mock(side_effect=OSError))
+    assert maquina._das_interfaces(None) == []
+
+
+# --- Os sinais e a janela -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sinais(monkeypatch):
+    """Quem cuida de cada sinal, num sistema de mentira que não tem SIGBREAK e em que SIGHUP é ignorado."""
+    de_quem = {signal.SIGINT: signal.SIG_DFL, signal.SIGTERM: signal.SIG_DFL, 1: signal.SIG_IGN}
+    monkeypatch.setattr(signal, "SIGHUP", 1, raising=False)
+    monkeypatch.delattr(signal, "SIGBREAK", raising=False)
+    monkeypatch.setattr(signal, "SIG_SETMASK", "só estes", raising=False)
+    monkeypatch.setattr(signal, "pthread_sigmask", lambda *como: de_quem.update(bloqueados=como), raising=False)
+    monkeypatch.setattr(signal, "getsignal", de_quem.get)
+    monkeypatch.setattr(signal, "signal", de_quem.__setitem__)
+    return de_quem
+
+
+def test_tratar_sinais(sinais, monkeypatch):
+    """Cuida-se dos que há; o ignorado continua ignorado, e o bloqueado deixa de estar, onde se pode bloquear."""
+    maquina.tratar_sinais("quem", *maquina.ENCERRAM)
+    assert sinais == {signal.SIGINT: "quem", signal.SIGTERM: "quem", 1: signal.SIG_IGN, "bloqueados": ("só estes", ())}
+    monkeypatch.delattr(signal, "pthread_sigmask")
+    maquina.tratar_sinais("outro", "SIGINT")
+    assert sinais[signal.SIGINT] == "outro"
+
+
+@casos("qual, erro, codigo", {"ctrl-c": ("SIGINT", KeyboardInterrupt, 0), "kill": ("SIGTERM", SystemExit, 143)})
+def test_ouvir_o_que_encerra(sinais, monkeypatch, qual, erro, codigo):
+    """O primeiro sinal encerra e cala os seguintes; se a saída está parada, em dois segundos o programa acaba."""
+    no_fim, demora = Mock(), Mock(daemon=False)
+    monkeypatch.setattr(maquina.atexit, "register", no_fim)
+    monkeypatch.setattr(maquina.threading, "Timer", Mock(return_value=demora))
+    maquina.ouvir_o_que_encerra()
+    with pytest.raises(erro) as fim:
+        sinais[signal.SIGTERM](getattr(signal, qual), None)
+    assert codigo == 0 or fim.value.code == codigo
+    assert sinais[signal.SIGINT] == sinais[signal.SIGTERM] == signal.SIG_IGN
+    maquina.threading.Timer.assert_called_once_with(2.0, os._exit, [codigo])
+    assert demora.daemon and demora.start.called
+    no_fim.assert_called_once_with(os._exit, codigo)
+
+
+@cada("sistema", "nt", "posix")
+def test_ao_fechar_a_janela(monkeypatch, sistema):
+    """No Windows, fechar a janela, a sessão ou a máquina encerra, e espera-se que se encerre; o resto não é conosco."""
+    encerrar, ctypes, espera, guardados = Mock(), Mock(), Mock(), []
+    ctypes.WINFUNCTYPE.return_value = lambda tratar: tratar
+    monkeypatch.setitem(sys.modules, "ctypes", ctypes)
+    monkeypatch.setattr(maquina, "_tratadores", guardados)
+    monkeypatch.setattr(maquina.threading, "Event", lambda: espera)
+    with monkeypatch.context() as no_sistema:
+        no_sistema.setattr(os, "name", sistema)
+        maquina.ao_fechar_a_janela(encerrar)
+    if sistema == "posix":
+        assert not guardados and not ctypes.mock_calls
+        return
+    (tratar,) = guardados
+    ctypes.WINFUNCTYPE.assert_called_once_with(ctypes.c_int, ctypes.c_uint)
+    ctypes.windll.kernel32.SetConsoleCtrlHandler.assert_called_once_with(tratar, 1)
+    assert [motivo for motivo in range(8) if tratar(motivo) == 1] == [2, 5, 6]
+    assert tratar(0) == 0 and encerrar.call_count == 3
+    espera.wait.assert_called_with(10.0)
