@@ -4,11 +4,13 @@ import contextlib
 import errno
 import inspect
 import os
+import queue
 import socket
 import sys
 import textwrap
 import threading
 import tracemalloc
+from unittest.mock import Mock, call
 
 import pytest
 from conferidor.regras import ANA_DESCONECTOU, ANA_ENCERROU, LIMITE_NA_FILA, NA_FILA, TIPO_INVALIDO, VOCE_ENCERROU
@@ -20,8 +22,8 @@ from vigias import TravaVigiada
 import servidor as modulo
 from atendimento import maquina
 from atendimento.carteiro import Carteiro, _Cuidado
-from atendimento.conexao import CORTADA, DESPEDIDA, Conexao
-from atendimento.filas import Filas
+from atendimento.conexao import ABERTA, CORTADA, DESPEDIDA, FECHADA, Conexao
+from atendimento.filas import FIM_DE_FLUXO, Filas
 from protocolo import MAXIMO_DO_FATO, Fim, Mensagem, Texto, Tipo
 
 # --- O modelo -------------------------------------------------------------------------------------
@@ -356,3 +358,195 @@ def test_nada_mata_o_porteiro_nem_o_carteiro(abrir_servidor, monkeypatch, erros_
     assert not falhas and servidor.porteiro.is_alive() and servidor.carteiro.is_alive()
     assert erros_no_log or nome in ("listdir", "start")
     erros_no_log.clear()
+
+
+# --- A conexão, sem rede --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def relogio(monkeypatch):
+    """O relógio da conexão, que só anda quando ela espera; `relogio.esperas` são os segundos de cada vez."""
+    relogio = Mock(agora=1000.0, esperas=[], acontece=lambda: False)
+
+    def esperar(_: socket.socket, segundos: float) -> bool:
+        relogio.esperas.append(round(segundos, 3))
+        relogio.agora += segundos
+        assert len(relogio.esperas) < 100, "espera sem fim"
+        return relogio.acontece()
+
+    monkeypatch.setattr("time.monotonic", lambda: relogio.agora)
+    for nome in "esperar_leitura", "esperar_escrita", "esperar_fim":
+        monkeypatch.setattr(maquina, nome, esperar)
+    return relogio
+
+
+def nova(**metodos) -> Conexao:
+    """Uma conexão com um socket de mentira."""
+    return Conexao(Mock(**metodos), Mock())
+
+
+def cortada(conexao: Conexao) -> bool:
+    with conexao.vez:
+        conexao.cortar()
+    return False
+
+
+def test_le_se_mais_de_cada_vez_de_quem_manda_muito():
+    """A leitura que vem cheia aumenta a seguinte, até um teto; a que não vem, não."""
+    conexao, pedidos = nova(recv=lambda quantos: pedidos.append(quantos) or b"x" * min(quantos, cabem)), []
+    for cabem in 100, *[100_000] * 6, 100:
+        conexao.receber()
+    assert pedidos == [448, 448, 1792, 7168, 28672, 65536, 65536, 65536]
+
+
+def test_o_prazo_de_uma_leitura(relogio):
+    """Espera-se em pedaços, até o prazo; de quem já se despediu, até que feche ou seja cortado."""
+    conexao = nova(recv=Mock(return_value=b""))
+    with pytest.raises(TimeoutError):
+        conexao.receber(0.5)
+    assert relogio.esperas == [0.2, 0.2, 0.1] and not conexao.sock.recv.called
+    with conexao.vez:
+        conexao.entregar((FIM_DE_FLUXO,))
+    relogio.acontece = lambda: len(relogio.esperas) == 9 and cortada(conexao)
+    assert conexao.receber(0.5) == b"" and relogio.esperas[3:] == [0.2] * 6
+
+
+def test_a_leitura_onde_o_socket_nao_bloqueia(relogio, monkeypatch):
+    """Sem `MSG_DONTWAIT` espera-se antes de ler, e de novo se outro tinha lido; o erro é o fim."""
+    monkeypatch.setattr(maquina, "SEM_ESPERA", 0)
+    relogio.acontece = lambda: len(relogio.esperas) > 1
+    conexao = nova(recv=Mock(side_effect=[BlockingIOError, b"oi", OSError]))
+    assert [conexao.receber(), conexao.receber()] == [b"oi", b""] and relogio.esperas == [0.2] * 4
+
+
+def test_a_espera_sem_ler(relogio):
+    """Espera-se em pedaços o tempo pedido, se a conexão não acaba antes: do outro lado, ou deste."""
+    conexao = nova()
+    assert conexao.esperar(0.5) is True and relogio.esperas == [0.2, 0.2, 0.1]
+    relogio.acontece = lambda: True
+    assert conexao.esperar(0.5) is False and relogio.esperas[3:] == [0.2]
+    relogio.acontece = lambda: cortada(conexao)
+    assert conexao.esperar(0.5) is conexao.esperar(0.5) is False and relogio.esperas[4:] == [0.2]
+
+
+def test_quem_fala_espera_sem_nada_na_mao(relogio):
+    """A cada pedaço da espera tenta-se o envio, até que a caixa esvazie ou que a conexão de quem fala acabe."""
+    destino, quem_fala = nova(send=lambda dados, _: 2), nova()
+    relogio.acontece = lambda: destino.vez.locked() and pytest.fail("esperou com a vez na mão")
+    destino.caixa = b"12345678"
+    destino.esperar_que_escoe(quem_fala)
+    assert (destino.caixa, destino.enviados, relogio.esperas) == (b"", 8, [0.2] * 4)
+    destino.caixa = b"12345678"
+    cortada(quem_fala)
+    destino.esperar_que_escoe(quem_fala)
+    assert destino.caixa == b"12345678"
+
+
+@casos(
+    "chega, fechou, vezes",
+    {
+        "nada": ([BlockingIOError], False, 1),
+        "o-fim": ([b"x", b""], True, 2),
+        "um-erro": ([b"x", ConnectionResetError], True, 2),
+        "sem-parar": ([b"x"] * 100, False, 8),
+    },
+)
+def test_descartar(chega, fechou, vezes):
+    """Joga-se fora um pouco do que chegou, sem esperar, e diz-se se o outro já fechou."""
+    conexao = nova(recv=Mock(side_effect=chega))
+    assert conexao.descartar() is fechou
+    assert conexao.sock.recv.mock_calls == [call(65536, maquina.SEM_ESPERA)] * vezes
+
+
+def test_o_que_o_outro_confirmou(monkeypatch):
+    """É o que o nosso sistema aceitou, menos o que ele ainda tem de entregar."""
+    monkeypatch.setattr(maquina, "por_confirmar", lambda sock: 3 * (sock is conexao.sock))
+    conexao = nova()
+    conexao.enviados = 10
+    assert conexao.confirmados() == 7
+
+
+def test_corta_se_e_fecha_se_uma_vez_so():
+    """Depois do corte nada se envia nem se corta de novo, ainda que o outro já não exista; fechada, não se corta."""
+    conexao = nova(shutdown=Mock(side_effect=OSError))
+    for _ in range(2):
+        cortada(conexao)
+        assert (conexao.situacao, conexao.caixa) == (CORTADA, b"")
+        with conexao.vez:
+            conexao.entregar((Fim(), FIM_DE_FLUXO))
+    assert conexao.sock.shutdown.mock_calls == [call(socket.SHUT_RDWR)] and not conexao.sock.send.called
+    with conexao.vez:
+        conexao.fechar()
+    cortada(conexao)
+    assert conexao.situacao is FECHADA and conexao.sock.close.called
+
+
+# --- O carteiro, sem thread -----------------------------------------------------------------------
+
+
+def test_o_carteiro_faz_a_ronda_e_publica_a_seu_tempo(monkeypatch):
+    """Entre um pedido e outro, cada coisa no seu intervalo, por mais pedidos que cheguem; um deles o para."""
+    carteiro, agora, feito = Carteiro(None, 10.0, None), [100.0], []
+    monkeypatch.setattr("time.monotonic", lambda: agora[0])
+    monkeypatch.setattr(Carteiro, "POSICOES_A_CADA", 0.5)
+    monkeypatch.setattr(Carteiro, "INSISTIR_A_CADA", 0.25)
+    monkeypatch.setattr(Carteiro, "_publicar", lambda _: feito.append((agora[0], "publica")))
+    monkeypatch.setattr(Carteiro, "_visitar", lambda _, conexao: feito.append((agora[0], conexao)))
+
+    def pedido() -> None:
+        agora[0] += 0.125
+        if agora[0] == 101.0:
+            carteiro._parar()
+
+    carteiro._cuidados["yuri"] = _Cuidado()
+    carteiro._proximo_pedido = lambda: (pedido,)
+    carteiro.run()
+    rondas = [(agora, "yuri") for agora in (100.125, 100.375, 100.625, 100.875)]
+    assert [vez for vez in feito if vez[1] == "yuri"] == rondas
+    assert [vez for vez in feito if vez[1] != "yuri"] == [(100.125, "publica"), (100.625, "publica")]
+
+
+def test_o_carteiro_nao_espera_por_um_pedido_alem_da_ronda():
+    """Sem pedidos, ele acorda a tempo da próxima ronda se cuida de alguém, e senão, da próxima publicação."""
+    carteiro = Carteiro(None, 10.0, None)
+    carteiro._pedidos = Mock(get=Mock(side_effect=queue.Empty))
+    for cuidados, espera in ({}, Carteiro.POSICOES_A_CADA), ({"yuri": _Cuidado()}, Carteiro.INSISTIR_A_CADA):
+        carteiro._cuidados = cuidados
+        carteiro._cumprir(*carteiro._proximo_pedido())
+        carteiro._pedidos.get.assert_called_with(timeout=espera)
+
+
+def test_o_carteiro_para(caplog):
+    """Espera-se que ele termine, e mesmo então uma falha só vai para o log; a thread dele não prende o programa."""
+    carteiro = Carteiro(None, 10.0, None)
+    carteiro.join, carteiro._publicar = Mock(), Mock(side_effect=MemoryError)
+    carteiro.parar()
+    assert carteiro.join.called and (carteiro.name, carteiro.daemon) == ("carteiro", True)
+    carteiro.run()
+    assert caplog.messages == ["Falha do carteiro: MemoryError()"] and caplog.records[0].marca == "ERRO"
+
+
+def test_sem_descritores_a_mais_antiga_se_fecha_na_hora(monkeypatch):
+    """Das que já não têm thread, a mais antiga; sem nenhuma, a que se despede, que a sua thread fechará; e só."""
+    monkeypatch.setattr(maquina, "por_confirmar", lambda _: 0)
+    fechadas, conexoes = [], [nova(recv=Mock(side_effect=BlockingIOError)) for _ in range(4)]
+    carteiro, (aberta, despedida, *orfas) = Carteiro(None, 10.0, fechadas.append), conexoes
+
+    def pedir(pedido, *com) -> None:
+        pedido(*com)
+        tarefa, *com = carteiro._pedidos.get_nowait()
+        tarefa(*com)
+
+    aberta.caixa, aberta.sock.send = b"x", Mock(side_effect=BlockingIOError)
+    for conexao in despedida, *orfas:
+        with conexao.vez:
+            conexao.entregar((FIM_DE_FLUXO,))
+    for cuidar, conexao in zip((carteiro.cuidar_de,) * 2 + (carteiro.enterrar,) * 2, conexoes):
+        pedir(cuidar, conexao)
+    for cortadas in 1, 2:
+        pedir(carteiro.apressar)
+        assert fechadas == orfas[:cortadas] and despedida.situacao is DESPEDIDA
+    pedir(carteiro.apressar)
+    assert despedida.situacao is CORTADA and list(carteiro._cuidados) == [aberta]
+    pedir(carteiro.apressar)
+    assert aberta.situacao is ABERTA and fechadas == orfas

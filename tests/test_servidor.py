@@ -7,6 +7,7 @@ está o que um e outro não veem: os casos-limite, os prazos e os sockets.
 
 import contextlib
 import json
+import logging
 import re
 import socket
 import threading
@@ -474,3 +475,32 @@ def test_um_erro_numa_conexao_fica_no_log_e_as_outras_seguem(servidor, monkeypat
     servidor.cliente("Beto", "CONECTADO:Ana")
     assert erros_no_log == [f"Falha ao atender {endereco}: KeyError('Yuri')"]
     erros_no_log.clear()
+
+
+def test_a_porta_se_reserva_antes_de_ser_tomada(abrir_servidor, monkeypatch):
+    """No Windows, é o que impede outro programa de escutar nela: tem de vir antes do `bind`."""
+    portas = []
+    monkeypatch.setattr(modulo.maquina, "reservar_porta", lambda sock: portas.append(sock.getsockname()[1]))
+    abrir_servidor()
+    assert portas == [0]
+
+
+def test_o_log_conta_quem_chega_e_quem_nao_se_identifica(abrir_servidor, caplog):
+    """O log diz quem entrou, de onde e para onde, e quem não entrou e por quê; a thread tem o nome de quem atende."""
+    caplog.set_level(logging.INFO, "fila")
+    servidor, portas = abrir_servidor(departamentos=("Vendas", "Suporte")), []
+    for dito in b"CLIENTE\n", b"GERENTE\n", b"ATENDENTE\nAna\nSuporte, Vendas\n":
+        alguem = servidor.conecta()
+        portas.append(alguem.sock.getsockname()[1])
+        alguem.envia(dito)
+        alguem.linha()
+        alguem.para_de_escrever()
+        alguem.le_ate(FECHOU)
+        servidor.espera_que_fechem()
+    deles = [linha for linha in caplog.records if linha.threadName.startswith("conexao-")]
+    assert [(linha.threadName, linha.marca, linha.getMessage()) for linha in deles] == [
+        ("conexao-1", "DISCONNECT", f"127.0.0.1:{portas[0]} foi embora sem se identificar."),
+        ("conexao-2", "DISCONNECT", f"127.0.0.1:{portas[1]} falhou na identificação: {TIPO_INVALIDO[4:]}"),
+        ("conexao-3 Ana", "CONNECT", f"Ana (ATENDENTE) conectou de 127.0.0.1:{portas[2]} para Suporte, Vendas."),
+        ("conexao-3 Ana", "DISCONNECT", "Ana (ATENDENTE) desconectou."),
+    ]
