@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from unittest.mock import ANY, Mock, call
+from unittest.mock import Mock
 
 import pytest
 from test_protocolo import casos
@@ -195,58 +195,6 @@ def test_endereco_na_rede(monkeypatch, rota, interfaces, endereco):
     monkeypatch.setattr(socket, "socket", Socket)
     monkeypatch.setattr(modulo.maquina, "_das_interfaces", lambda _: interfaces)
     assert modulo.endereco_na_rede() == endereco
-
-
-@casos(
-    "tem, opcoes",
-    {
-        "nada": (False, ["--rastro"]),
-        "tudo": (True, ["--max-conexoes", "7", "--departamentos", "A,B", "--registro", "x.csv", "--rastro", "filme"]),
-    },
-)
-def test_a_ordem_em_que_o_programa_sobe_e_encerra(digita, monkeypatch, tem, opcoes):
-    """Os sinais se ouvem antes de tudo; a porta, o log, os arquivos; e ao encerrar, o resumo depois de todos saírem."""
-    passos = Mock()
-    servidor, registro = passos.servidor, passos.registro if tem else None
-    servidor.server_address, servidor.rastro = ("casa", 80, 0, 0), passos.rastro if tem else None
-    servidor.filas.turno.resumo.return_value = ["quantos", "quanto tempo"]
-    passos.abrir.return_value = servidor, registro
-    for nome in "ouvir_sinais", "preparar_o_processo", "abrir", "iniciar_log", "anunciar", "esperar_o_sinal":
-        monkeypatch.setattr(modulo, nome, getattr(passos, nome))
-    monkeypatch.setattr(modulo.log, "info", lambda frase, *args, **extras: passos.diz(frase % args, **extras))
-    monkeypatch.setattr(threading, "Thread", passos.Thread)
-    monkeypatch.setattr(os, "_exit", passos.acaba)
-    digita("servidor.py", *opcoes)
-    modulo.main()
-    so_com_tudo = [
-        call.registro.iniciar(),
-        call.diz("Departamentos: A, B."),
-        call.diz("As conversas são gravadas em x.csv."),
-        call.diz("O rastro é gravado em filme. Depois: python docs/filme.py filme"),
-        call.rastro.encerrar(),
-        call.registro.encerrar(),
-    ]
-    esperados = [
-        call.ouvir_sinais(),
-        call.preparar_o_processo(7 if tem else 1000),
-        call.abrir(ANY),
-        call.iniciar_log(),
-        so_com_tudo[0],
-        call.servidor.servir(),
-        call.anunciar("casa", 80),
-        *so_com_tudo[1:4],
-        call.esperar_o_sinal(passos.ouvir_sinais.return_value, registro),
-        call.diz("Encerrando."),
-        call.servidor.encerrar(),
-        *so_com_tudo[4:],
-        call.servidor.filas.turno.resumo(),
-        *(call.diz(frase, extra={"marca": "TURNO"}) for frase in ("quantos", "quanto tempo")),
-        call.Thread(target=passos.iniciar_log.return_value.join, daemon=True),
-        call.Thread().start(),
-        call.Thread().join(timeout=1.0),
-        call.acaba(0),
-    ]
-    assert passos.mock_calls == [passo for passo in esperados if tem or passo not in so_com_tudo]
 
 
 def test_o_registro_e_conferido_enquanto_se_serve():
