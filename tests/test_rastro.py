@@ -318,4 +318,4 @@ def test_a_pagina_anda_por_todos_os_acontecimentos():
     assert frases[4].endswith(" tinha esperado 1,5 ms pela trava, que estava com carteiro")
     na_caixa = ["Yuri põe na caixa de Ana Lima oi", "com Yuri", "a de Ana: Yuri", "1. Bia", "Yuri ↔ Ana"]
     assert visto["vistos"][6] == [*na_caixa, "Ana (2 bytes): oi"]
-    assert [frase.split()[0] for frase in frases[-4:]] == ["Yuri", "Yuri", "Yuri", "carteiro"]
+    assert [frase.split()[1] for frase in frases[-4:]] == ["recebe", "quer", "quer", "quer"]
