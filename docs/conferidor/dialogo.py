@@ -210,6 +210,12 @@ class Participante(Fio):
                 raise
             return None
 
+    def pergunta(self) -> None:
+        """Lê a resposta ao tipo, qualquer que seja, e também uma saudação que venha antes dela."""
+        resposta = self.alguma()
+        if resposta and not resposta.startswith(("NOME:", "FIM:", "{")):
+            self.alguma(exigida=False)
+
     def nada_chegou(self, espera: float = 0.0) -> None:
         """Até agora, ou até daqui a `espera` segundos, o servidor não disse nada que não se tenha lido."""
         if self.tem_o_que_ler(espera):

@@ -130,9 +130,7 @@ class Palco:
         """Alguém que disse o tipo e o nome, e ainda não leu a resposta."""
         novo = self.conecta(nome if nome.isalpha() and len(nome) < 10 else "alguém", **opcoes)
         novo.envia(tipo)
-        resposta = novo.alguma()
-        if resposta and not resposta.startswith(("NOME:", "FIM:")):
-            novo.alguma(exigida=False)  # uma saudação, talvez, antes da pergunta
+        novo.pergunta()
         novo.envia(nome)
         return novo
 

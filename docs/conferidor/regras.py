@@ -147,7 +147,7 @@ def linha_crlf(palco: Palco) -> None:
     ana, yuri = palco.conecta("Ana"), palco.conecta("Yuri")
     for alguem, tipo in (ana, b"ATENDENTE\r\n"), (yuri, b"CLIENTE\r\n"):
         alguem.envia(tipo)
-        alguem.alguma()
+        alguem.pergunta()
         alguem.envia(f"{alguem.nome}\r\n".encode())
     yuri.ate("CONECTADO:")
     ana.ate("CONECTADO:")
@@ -161,7 +161,7 @@ def linha_em_branco_antes(palco: Palco) -> None:
     yuri.envia("")
     palco.da_uma_volta()
     yuri.envia("CLIENTE")
-    yuri.espera("NOME:")
+    yuri.ate("NOME:")
 
 
 # --- Nível 2: a fila e os pares -------------------------------------------------------------------
@@ -686,7 +686,7 @@ def rede_utf8_aviso(palco: Palco) -> None:
 def rede_bom(palco: Palco) -> None:
     yuri = palco.conecta("Yuri")
     yuri.envia(b"\xef\xbb\xbfCLIENTE\n")
-    yuri.espera("NOME:")
+    yuri.ate("NOME:")
 
 
 @regra(5, "Um Telnet que negocia opções lê o que fazer.", TELNET, "A primeira linha começa por bytes 255")
@@ -881,7 +881,7 @@ def em_json(palco: Palco) -> Participante:
     """Yuri, que fala JSON e já disse o nome."""
     yuri = palco.conecta("Yuri")
     yuri.envia({"comando": "cliente"})
-    yuri.alguma()
+    yuri.pergunta()
     yuri.envia({"comando": "nome", "nome": "Yuri"})
     return yuri
 
