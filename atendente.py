@@ -53,7 +53,8 @@ class Atendente(cliente.Cliente):
             # O que se escreveu era para quem já saiu: este Enter só chama o próximo.
             self.entre_conversas = False
             if linha.strip():
-                self.tela.mostrar("(Chamando o próximo; o que você escreveu não foi enviado: ↑ o traz.)", "amarelo")
+                como_o_ter = ": ↑ o traz" if self.tela.interativa else ""
+                self.tela.mostrar(f"(Chamando o próximo; o que você escreveu não foi enviado{como_o_ter}.)", "amarelo")
             return Pronto()
         return comando
 

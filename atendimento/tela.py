@@ -152,18 +152,15 @@ class Tela:
             self._entrada.atenta(False)
 
     def desfazer_o_enter(self, linha: str) -> bool:
-        """A `linha` que `ler` devolveu volta a estar por ler, se ele ainda tem um fim a contar; diz se voltou.
+        """A `linha` que `ler` devolveu volta a ser a que se digita, se ele ainda tem um fim a contar; diz se voltou.
 
         Quem apertou Enter não sabia que a conversa tinha acabado: é como se o fim tivesse chegado antes.
         """
         with self._trava:
-            if self._acabou is Acabou.NADA:
-                return False
-            if self.interativa:
+            desfaz = self.interativa and self._acabou is not Acabou.NADA
+            if desfaz:
                 self.linha.trocar(linha)
-            else:
-                self._a_tratar.appendleft(linha)
-            return True
+            return desfaz
 
     def perguntar(self, pergunta: str, oculta: bool = False, opcoes: Sequence[str] = ()) -> str:
         """O que a pessoa responde antes da conversa; `EOFError` se ela desiste."""

@@ -18,7 +18,7 @@ from atendimento.carteiro import Carteiro  # noqa: E402
 from atendimento.linha import dobrar, dobrar_entre_palavras, largura_total  # noqa: E402
 from participante import PRAZO  # noqa: E402
 from pseudoterminal import CIMA, CTRL_A, CTRL_C, CTRL_D, CTRL_K, CTRL_L, CTRL_U, CTRL_Z, DIREITA  # noqa: E402
-from pseudoterminal import ENTER, ESQUERDA, TAB, Conexao, NoTerminal  # noqa: E402
+from pseudoterminal import ENTER, ESQUERDA, TAB, Conexao, NoTerminal, Programa  # noqa: E402
 from test_programas import ACABOU, ENTROU, INICIO, LIVRE, NAO_ENVIADO, PARA_ANA, PARA_BIA, PARA_YURI  # noqa: E402
 from test_programas import PROMPT, SESSAO_ENCERRADA, Cena, abrir, cena, fila  # noqa: E402
 from test_protocolo import casos  # noqa: E402
@@ -460,6 +460,16 @@ def test_a_conversa_que_acaba_entre_o_enter_e_o_envio(fila: Cena) -> None:
     ana.espera_no_fim("*** Conexão estabelecida! Você está falando com Bia. ***", PARA_BIA)
     ana.digita("Oi, Bia" + ENTER)
     assert bia.espera_na_tela("Oi, Bia\n") == "NOME:\nFILA:1\nCONECTADO:Ana\n[Ana]: Oi, Bia\n"
+
+
+def test_sem_teclado_a_frase_que_a_conversa_nao_esperou(fila: Cena) -> None:
+    """O aviso não promete a seta que ali não há."""
+    argumentos = ("-c", LE_E_SO_DEPOIS_ACABA, "--nome", "Ana", "--porta", str(fila.porta))
+    ana = fila.pilha.enter_context(Programa(*argumentos, entrada=b"segredo de Yuri\n"))
+    ana.espera_na_tela(LIVRE)
+    with fila.conecta("CLIENTE", "Yuri", ate="CONECTADO:Ana\n"):
+        pass
+    assert "\n(Chamando o próximo; o que você escreveu não foi enviado.)\n" in ana.espera_fim()
 
 
 @pytest.mark.parametrize("digitado", ["para {}", "/encerrar", "/transferir B"], ids=["frase", "encerrar", "transferir"])
