@@ -174,6 +174,7 @@ def test_a_espera_de_quem_erra(abrir_servidor, monkeypatch, o_que_ha):
             rui.espera("SENHA:", FECHOU)
             rui.fecha()
         servidor.espera_que_fechem()
+        assert not servidor.senhas._esperam, "quem desiste sai da fila"
 
 
 def test_a_certa_espera_as_que_chegaram_antes(abrir_servidor, monkeypatch):
