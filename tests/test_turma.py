@@ -58,7 +58,7 @@ def numeros(resumo: str) -> tuple[int, ...]:
 
 def test_a_turma_sobe_o_seu_servidor_e_tudo_o_que_se_diz_e_ouvido():
     """Doze alunos e três atendentes, metade em JSON, com departamentos e senha: nada se perde, e o resumo fecha."""
-    opcoes = "--ritmo 1000 --semente 7 --json --departamentos Vendas,Suporte --senha abre-te".split()
+    opcoes = "--ritmo 10000 --semente 7 --json --departamentos Vendas,Suporte --senha abre-te".split()
     aula = subprocess.run([*PROGRAMA, *opcoes], capture_output=True, env=AMBIENTE, encoding="utf-8", timeout=PRAZO)
     assert (aula.returncode, aula.stderr) == (0, "")
     historia, resumo = aula.stdout.split("Resumo da aula:")
@@ -266,7 +266,7 @@ def test_num_terminal_o_quadro_e_refeito_no_lugar():
     pytest.importorskip("colorama")
     from pseudoterminal import NoTerminal
 
-    with NoTerminal("docs/turma.py", "--ritmo", "1000", "--semente", "7", "--alunos", "5", colunas=60) as terminal:
+    with NoTerminal("docs/turma.py", "--ritmo", "10000", "--semente", "7", "--alunos", "5", colunas=60) as terminal:
         tela = terminal.espera_fim()
     titulo, quadro = tela.split("Ctrl+C encerra.")
     quadro, resumo = quadro.split("Resumo da aula:")
