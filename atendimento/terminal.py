@@ -3,11 +3,6 @@
 import os
 from typing import TextIO
 
-try:
-    from colorama import just_fix_windows_console as preparar_console
-except ImportError:  # não está instalada, ou é mais velha que a 0.4.6: no Windows, sem cores
-    preparar_console = None
-
 _CODIGOS = {"vermelho": 31, "verde": 32, "amarelo": 33, "azul": 34, "magenta": 35, "ciano": 36}  # ANSI
 
 
@@ -35,9 +30,17 @@ def usar_cores(saida: TextIO | None) -> bool:
     """Diz se `saida` merece cores, e prepara o console do Windows para elas."""
     if not e_terminal(saida) or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
-    if preparar_console:
-        preparar_console()
-    return preparar_console is not None or os.name != "nt"
+    return os.name != "nt" or _preparar_console()
+
+
+def _preparar_console() -> bool:
+    """Diz se o console do Windows passa a entender as cores."""
+    try:
+        from colorama import just_fix_windows_console  # que só se importa lá
+    except ImportError:  # não está instalada, ou é mais velha que a 0.4.6
+        return False
+    just_fix_windows_console()
+    return True
 
 
 def colorir(texto: str, cor: str | None, cores: bool) -> str:

@@ -406,18 +406,27 @@ def test_usar_cores(monkeypatch):
         assert not any(map(terminal.usar_cores, (arquivo, DeIDE(), None)))
 
 
-def test_cores_no_windows(monkeypatch):
-    """O console do Windows só tem cores com a colorama, que o prepara e pode faltar; os outros não precisam dela."""
+@casos(
+    "sistema, colorama, cores",
+    {
+        "nova": ("nt", Mock(), True),
+        "velha": ("nt", Mock(spec=[]), False),
+        "nenhuma": ("nt", None, False),
+        "fora-do-windows": ("posix", None, True),
+    },
+)
+def test_cores_em_cada_sistema(monkeypatch, sistema, colorama, cores):
+    """No console do Windows, quem as liga é a colorama; nos outros terminais não se precisa dela."""
     monkeypatch.setattr(terminal, "e_terminal", lambda _: True)
-    monkeypatch.setattr(os, "environ", {})
-    for sistema, preparar, cores in (("nt", Mock(), True), ("nt", None, False), ("posix", None, True)):
-        monkeypatch.setattr(terminal, "preparar_console", preparar)
-        with monkeypatch.context() as no_sistema:
-            no_sistema.setattr(os, "name", sistema)
-            assert terminal.usar_cores(None) is cores
-        assert preparar is None or preparar.called
-    monkeypatch.setitem(sys.modules, "colorama", None)
-    assert runpy.run_path(terminal.__file__)["preparar_console"] is None
+    monkeypatch.setenv("NO_COLOR", "")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setitem(sys.modules, "colorama", colorama)
+    with monkeypatch.context() as nele:
+        nele.setattr(os, "name", sistema)
+        usadas = terminal.usar_cores(sys.stdout)
+    assert usadas is cores
+    if colorama and cores:
+        colorama.just_fix_windows_console.assert_called_once()
 
 
 def test_colorir():

@@ -490,16 +490,11 @@ def test_opcoes_host_porta_e_json(cena: Cena, programa: str) -> None:
 
 # --- O servidor ---------------------------------------------------------------------------------
 
-FALTA, VELHA = "raise ImportError", "Fore = Style = init = None"
 
-
-@pytest.mark.parametrize("colorama", [None, FALTA, VELHA], ids=["com-colorama", "sem-colorama", "colorama-velha"])
-def test_cores(cena: Cena, tmp_path: Path, colorama: str | None) -> None:
-    """Num terminal há cores, com a colorama ou sem ela."""
-    if colorama:
-        (tmp_path / "colorama.py").write_text(colorama)
-    servidor = cena.servidor(classe=NoTerminal, PYTHONPATH=str(tmp_path))
-    ana, yuri = cena.conversa(PYTHONPATH=str(tmp_path))
+def test_cores(cena: Cena) -> None:
+    """Num terminal há cores, no servidor e na conversa."""
+    servidor = cena.servidor(classe=NoTerminal)
+    ana, yuri = cena.conversa()
     ana.envia("Oi!")
     yuri.espera_no_fim("[Ana]: Oi!", PARA_ANA)
     servidor.espera_na_tela("[MATCHMAKER]")
