@@ -34,7 +34,7 @@ _AMBIENTE |= {"TERM": "xterm", "LC_ALL": "C.UTF-8"}
 
 # --- O que se vê --------------------------------------------------------------------------------
 
-_PECAS = re.compile(r"\x1b(?:\[\??(?P<valor>[\d;]*))?(?P<acao>[@-~])|(?P<letra>.)", re.DOTALL)
+_PECAS = re.compile(r"\x1b(?:\[\??(?P<valor>[\d;]*))?(?P<acao>[@-~])|(?P<ascii>[ -~]+)|(?P<letra>.)", re.DOTALL)
 _SEM_EFEITO = "mhl"  # cores e modos, como o da colagem entre marcas: não mudam o que está escrito
 
 
@@ -112,18 +112,32 @@ class Emulador:
         saida = self._resto + saida
         self._resto = re.search(r"(\x1b(\[\??[\d;]*)?)?$", saida)[0]
         for peca in _PECAS.finditer(saida[: len(saida) - len(self._resto)]):
-            valor, acao, letra = peca.group("valor", "acao", "letra")
-            if letra and letra >= " ":
+            valor, acao, ascii_, letra = peca.group("valor", "acao", "ascii", "letra")
+            if ascii_:
+                self._ascii(ascii_)
+            elif letra and letra >= " ":
                 self._letra(letra)
             else:
                 self._acao(acao or letra, int(valor) if valor and valor.isdigit() else 0, peca.group())
 
-    def _letra(self, letra: str) -> None:
-        largura = _largura(letra)
+    def _caber(self, largura: int) -> None:
+        """O que não cabe no fim da linha vai para a seguinte."""
         if self.x + largura > self.colunas:
             self.dobrou[self.y] = True
             self._descer()
             self.x = 0
+
+    def _ascii(self, texto: str) -> None:
+        """Uma coluna por letra: quase tudo o que chega, e por isso de muitas em muitas."""
+        while texto:
+            self._caber(1)
+            cabem, texto = texto[: self.colunas - self.x], texto[self.colunas - self.x :]
+            self.tela[self.y][self.x : self.x + len(cabem)] = cabem
+            self.x += len(cabem)
+
+    def _letra(self, letra: str) -> None:
+        largura = _largura(letra)
+        self._caber(largura)
         linha = self.tela[self.y]
         if largura == 0:
             linha[max(0, self.x - 1)] += letra

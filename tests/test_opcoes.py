@@ -9,7 +9,6 @@ import logging
 import os
 import queue
 import re
-import runpy
 import shlex
 import socket
 import subprocess

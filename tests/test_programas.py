@@ -238,17 +238,19 @@ def test_transferir(loja: Cena) -> None:
     bia.espera_na_tela("[Yuri]: Bom dia, é que caiu.\n")
 
 
-@casos("opcoes, toques", {"com-som": ([], 1), "sem-som": (["--sem-som"], 0)})
-def test_toque(fila: Cena, opcoes: list[str], toques: int) -> None:
+def test_toque(fila: Cena) -> None:
     """O terminal toca uma vez por par formado, e não na fila, nem com mensagens ou avisos; com `--sem-som`, nunca."""
-    yuri = fila.terminal("cliente.py", "--nome", "Yuri", *opcoes)
-    ana = fila.terminal("atendente.py", "--nome", "Ana", *opcoes)
+    yuri, ana = (fila.terminal(programa, "--nome", EU[programa]) for programa in EU)
     yuri.espera_na_tela(CONECTADO.format("Ana"))
     ana.espera_no_fim(CONECTADO.format("Yuri"), PARA_YURI)
     ana.digita("Oi!" + ENTER + "/fila" + ENTER)
     ana.espera_no_fim("(Nenhum cliente na fila.)", PARA_YURI)
     yuri.espera_no_fim("[Ana]: Oi!", PARA_ANA)
-    assert (yuri.saida.count("\a"), ana.saida.count("\a")) == (toques, toques)
+    bia = fila.terminal("cliente.py", "--nome", "Bia", "--sem-som")
+    bia.espera_no_fim(NA_FILA, PROMPT)
+    fila.conecta("ATENDENTE", "Caio", ate="CONECTADO:Bia\n")
+    bia.espera_na_tela(CONECTADO.format("Caio"))
+    assert [alguem.saida.count("\a") for alguem in (yuri, ana, bia)] == [1, 1, 0]
 
 
 # --- As perguntas -------------------------------------------------------------------------------
@@ -337,27 +339,31 @@ def test_encerrar_do_cliente(fila: Cena) -> None:
     ana.espera_na_tela("FIM:Atendimento encerrado. O cliente Yuri encerrou a conversa.\nFILA:OK\n")
 
 
-@casos(
-    "programa, opcoes, ate, saida",
-    {
-        "no-nome": ("cliente.py", {}, "Digite seu nome", CTRL_C),
-        "no-nome-do-atendente": ("atendente.py", {}, "Digite seu nome", CTRL_D),
-        "na-senha": ("atendente.py", {"senha": "x"}, "Senha dos atendentes:", CTRL_C),
-        "no-departamento": ("cliente.py", {"departamentos": ["A"]}, "Departamento", CTRL_D),
-        "na-fila": ("cliente.py", {}, NA_FILA, CTRL_D),
-        "na-conversa": ("cliente.py", {}, "Sua mensagem para", "meia linha" + CTRL_C * 2),
-        "na-conversa-do-atendente": ("atendente.py", {}, "Sua mensagem para", CTRL_C),
-    },
-)
-def test_tecla_de_sair(abrir: Callable, programa: str, opcoes: dict, ate: str, saida: str) -> None:
+# Com que programa, em que servidor, até onde se chegou, e com que tecla se sai.
+SAIDAS = [
+    ("cliente.py", {}, "Digite seu nome", CTRL_C),
+    ("atendente.py", {}, "Digite seu nome", CTRL_D),
+    ("atendente.py", {"senha": "x"}, "Senha dos atendentes:", CTRL_C),
+    ("cliente.py", {"departamentos": ["A"]}, "Departamento", CTRL_D),
+    ("cliente.py", {}, NA_FILA, CTRL_D),
+    ("cliente.py", {}, "Sua mensagem para", "meia linha" + CTRL_C * 2),
+    ("atendente.py", {}, "Sua mensagem para", CTRL_C),
+]
+
+
+def test_tecla_de_sair(abrir: Callable) -> None:
     """Ctrl+C e Ctrl+D saem em paz de qualquer ponto, e o terminal volta a ser o que era."""
-    cena = abrir(**opcoes)
-    if ate.startswith("Sua"):
-        cena.conecta(*OUTRO[programa])
-    eu = cena.terminal(programa, *([] if ate.startswith("Digite") else ["--nome", "X"]))
-    eu.espera_na_tela(ate)
-    eu.digita(saida)
-    eu.espera_fim()
+    saindo = []
+    for programa, opcoes, ate, saida in SAIDAS:
+        cena = abrir(**opcoes)
+        if ate.startswith("Sua"):
+            cena.conecta(*OUTRO[programa])
+        eu = cena.terminal(programa, *([] if ate.startswith("Digite") else ["--nome", "X"]))
+        saindo.append((eu, ate, saida))
+    for eu, ate, saida in saindo:
+        eu.espera_na_tela(ate)
+        eu.digita(saida)
+        eu.espera_fim()
 
 
 def test_janela_fechada_no_meio_da_linha(fila: Cena) -> None:
@@ -457,19 +463,22 @@ def test_servidor_hostil(cena: Cena) -> None:
     assert yuri.espera_fim() == "\n".join(tela)
 
 
-LOTADO = ("FIM:Servidor lotado; tente mais tarde.\n", "*** Servidor lotado; tente mais tarde. ***")
-OUTRO_PROTOCOLO = ("220 smtp.exemplo ESMTP\r\n", DESCONECTADO)
+# O que se lê em vez da pergunta do nome, e o que a pessoa vê.
+RESPOSTAS = {
+    "FIM:Servidor lotado; tente mais tarde.\n": "*** Servidor lotado; tente mais tarde. ***",
+    "220 smtp.exemplo ESMTP\r\n": DESCONECTADO,
+    "": DESCONECTADO,
+}
 
 
-@casos("resposta, dito", {"recusa": LOTADO, "outro-protocolo": OUTRO_PROTOCOLO, "nada": ("", DESCONECTADO)})
-def test_identificacao_que_nao_termina(cena: Cena, resposta: str, dito: str) -> None:
+def test_identificacao_que_nao_termina(cena: Cena) -> None:
     """Quem é recusado, ou abandonado, antes de dizer o nome sabe disso, e o código é 1."""
-    aceita = cena.impostor()
-    eu = cena.terminal("cliente.py")
-    with aceita() as impostor:
-        impostor.espera_na_tela("\n")
-        impostor.envia(resposta.encode())
-    assert eu.espera_fim(1) == dito
+    abertos = [(cena.impostor(), cena.terminal("cliente.py")) for _ in RESPOSTAS]
+    for (aceita, eu), (resposta, dito) in zip(abertos, RESPOSTAS.items()):
+        with aceita() as impostor:
+            impostor.espera_na_tela("\n")
+            impostor.envia(resposta.encode())
+        assert eu.espera_fim(1) == dito
 
 
 @nos_dois
@@ -479,13 +488,11 @@ def test_opcoes_host_porta_e_json(cena: Cena, programa: str) -> None:
         aceita = cena.impostor("127.0.0.2")
     except OSError:
         pytest.skip("esta máquina só tem 127.0.0.1")
+    cena.terminal(programa, "--host", "127.0.0.2", "--json")
     fora_do_ar = executa(programa, "--porta", str(cena.porta), "--nome", "Yuri")  # em 127.0.0.1
     onde = f"127.0.0.1, porta {cena.porta}: a conexão foi recusada"
     assert fora_do_ar == (1, "", f"Não foi possível conectar ao servidor em {onde}. Verifique se ele está online.\n")
-    tipo = programa.removesuffix(".py")
-    for opcoes, linha in (([], f"{tipo.upper()}\n"), (["--json"], f'{{"comando":"{tipo}"}}\n')):
-        cena.terminal(programa, "--host", "127.0.0.2", *opcoes)
-        assert aceita().espera_na_tela("\n") == linha
+    assert aceita().espera_na_tela("\n") == f'{{"comando":"{programa.removesuffix(".py")}"}}\n'
 
 
 # --- O servidor ---------------------------------------------------------------------------------

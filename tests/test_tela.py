@@ -19,6 +19,7 @@ from atendimento.linha import dobrar, dobrar_entre_palavras, largura_total  # no
 from participante import PRAZO  # noqa: E402
 from pseudoterminal import CIMA, CTRL_A, CTRL_C, CTRL_D, CTRL_K, CTRL_L, CTRL_U, CTRL_Z, DIREITA  # noqa: E402
 from pseudoterminal import ENTER, ESQUERDA, TAB, Conexao, NoTerminal, Programa  # noqa: E402
+from test_falhas import demorado  # noqa: E402
 from test_programas import ACABOU, ENTROU, INICIO, LIVRE, NAO_ENVIADO, PARA_ANA, PARA_BIA, PARA_YURI  # noqa: E402
 from test_programas import PROMPT, SESSAO_ENCERRADA, Cena, abrir, cena, fila  # noqa: E402
 from test_protocolo import casos  # noqa: E402
@@ -36,7 +37,7 @@ def colar(texto: str) -> str:
 # --- A mensagem que chega -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("colunas", [20, 33, 80, 160, 200])
+@pytest.mark.parametrize("colunas", [20, 33, 80, demorado(160, id="160"), demorado(200, id="200")])
 def test_nada_se_mistura(fila: Cena, colunas: int) -> None:
     """Teclas e mensagens em ordem sorteada: a cada passo a tela e o cursor são os que têm de ser."""
     sorte = random.Random(colunas)
@@ -72,13 +73,12 @@ def test_nada_se_mistura(fila: Cena, colunas: int) -> None:
         yuri.espera_cursor(len(mensagens) + len(acima) + abaixo - len(tela.split("\n")), coluna)
 
 
-@pytest.mark.parametrize("colunas", [80, 160])
-def test_linha_que_acaba_na_borda(fila: Cena, colunas: int) -> None:
+def test_linha_que_acaba_na_borda(fila: Cena) -> None:
     """Uma linha de exatamente tantas colunas não perde a mensagem de antes, nem ganha uma linha vazia."""
-    ana, yuri = fila.conversa(colunas=colunas)
+    ana, yuri = fila.conversa()
     tela = INICIO
     for sobra in (-1, 0, 1):
-        texto = "x" * (colunas - len(PARA_ANA) + sobra)
+        texto = "x" * (yuri.colunas - len(PARA_ANA) + sobra)
         yuri.digita(texto)
         yuri.espera_tela(f"{tela}\n{PARA_ANA}{texto}")
         ana.envia("Oi!")
@@ -297,14 +297,19 @@ def test_o_que_ja_estava_no_teclado(no_shell: Callable) -> None:
     assert "\num\n" not in yuri.espera_fim()
 
 
-@pytest.mark.parametrize("sinal", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_sinais_que_encerram(fila: Cena, sinal: signal.Signals) -> None:
+def test_sinais_que_encerram(fila: Cena) -> None:
     """O terminal volta a ser o que era, e o outro lado sabe."""
-    _, yuri = fila.conversa()
-    yuri.digita("meia linha")
-    yuri.espera_no_fim(PARA_ANA + "meia linha")
-    yuri.processo.send_signal(sinal)
-    yuri.espera_fim(0 if sinal is signal.SIGINT else 128 + sinal)
+    sinais = {signal.SIGTERM: 128 + signal.SIGTERM, signal.SIGHUP: 128 + signal.SIGHUP, signal.SIGINT: 0}
+    anas = [fila.conecta("ATENDENTE", "Ana") for _ in sinais]
+    yuris = [fila.terminal("cliente.py", "--nome", "Yuri") for _ in sinais]
+    for yuri, (sinal, codigo) in zip(yuris, sinais.items()):
+        yuri.espera_no_fim(PARA_ANA)
+        yuri.digita("meia linha")
+        yuri.espera_no_fim(PARA_ANA + "meia linha")
+        yuri.processo.send_signal(sinal)
+        yuri.espera_fim(codigo)
+    for ana in anas:
+        assert "meia linha" not in ana.espera_na_tela("O cliente Yuri desconectou.\n")
 
 
 COM_PRESSA = """
@@ -473,13 +478,14 @@ def test_sem_teclado_a_frase_que_a_conversa_nao_esperou(fila: Cena) -> None:
 
 
 @pytest.mark.parametrize("digitado", ["para {}", "/encerrar", "/transferir B"], ids=["frase", "encerrar", "transferir"])
-def test_o_enter_que_cruza_com_a_saida(abrir: Callable, digitado: str) -> None:
-    """O cliente sai no instante em que o atendente aperta Enter, 200 vezes: nunca isso chega ao seguinte."""
+@pytest.mark.parametrize("vezes", [pytest.param(60, id="sessenta"), demorado(500, id="quinhentas")])
+def test_o_enter_que_cruza_com_a_saida(abrir: Callable, digitado: str, vezes: int) -> None:
+    """O cliente sai no instante em que o atendente aperta Enter, muitas vezes: nunca isso chega ao seguinte."""
     fila = abrir(departamentos=["A", "B"])
     ana = fila.terminal("atendente.py", "--nome", "Ana", "--departamento", "A", "--sem-som")
     ana.espera_no_fim(LIVRE, PROMPT)
     atual = fila.conecta("CLIENTE:A", "C0", ate="CONECTADO:Ana\n")
-    for n in range(200):
+    for n in range(vezes):
         seguinte = fila.conecta("CLIENTE:A", f"C{n + 1}", ate="FILA:1\n")
         atual.envia("Oi")  # a conversa é esta, e ninguém a acabou
         prompt = f"Sua mensagem para C{n}:"
@@ -519,7 +525,7 @@ def test_pensar_muito_no_nome(abrir_servidor: Callable, cena: Cena, monkeypatch:
 
 
 def test_senha_do_atendente(abrir: Callable) -> None:
-    """Digitada, não aparece, e a errada se pergunta de novo, até três vezes; a da variável, uma; ao cliente, nunca."""
+    """Digitada, não aparece, e a errada se pergunta de novo, até três vezes; a da variável, uma."""
     cena = abrir(senha="segredo")
     for senhas in (("um", "segredo"), ("um", "dois", "três")):
         ana, tela = cena.terminal("atendente.py", "--nome", "Ana"), ""
@@ -534,7 +540,6 @@ def test_senha_do_atendente(abrir: Callable) -> None:
     da_variavel = [cena.terminal("atendente.py", "--nome", "Bia", FILA_SENHA=senha) for senha in ("segredo", "um")]
     da_variavel[0].espera_tela("\n".join([*INICIO_DE_ANA, PROMPT]))
     assert da_variavel[1].espera_fim(1) == "*** Senha incorreta. ***"
-    cena.terminal("cliente.py", "--nome", "Yuri").espera_na_tela(INICIO)
 
 
 POUCA_PACIENCIA = """
@@ -589,15 +594,18 @@ def test_console_de_ide(fila: Cena) -> None:
     assert "\x1b" not in yuri.saida and "Sua mensagem" not in yuri.saida
 
 
-@pytest.mark.parametrize("fechadas", ["<&-", ">&-", "<&- >&-"])
-def test_sem_entrada_ou_saida(fila: Cena, fechadas: str) -> None:
+def test_sem_entrada_ou_saida(fila: Cena) -> None:
     """Com a entrada ou a saída fechadas o programa conversa até o fim, sem traceback."""
-    ana = fila.conecta("ATENDENTE", "Ana")
-    comando = f"exec {sys.executable} cliente.py --nome Yuri --porta {fila.porta} {fechadas}"
-    yuri = fila.pilha.enter_context(NoTerminal("-c", f"import os; os.execvp('sh', ['sh', '-c', {comando!r}])"))
-    ana.espera_na_tela("CONECTADO:Yuri\n")
-    ana.envia("Oi!\nFIM:")
-    assert ("[Ana]: Oi!" in yuri.espera_fim()) is (fechadas == "<&-")
+    anas, yuris = [], []
+    for fechadas in "<&-", ">&-", "<&- >&-":
+        anas.append(fila.conecta("ATENDENTE", "Ana"))
+        comando = f"exec {sys.executable} cliente.py --nome Yuri --porta {fila.porta} {fechadas}"
+        programa = f"import os; os.execvp('sh', ['sh', '-c', {comando!r}])"
+        yuris.append(fila.pilha.enter_context(NoTerminal("-c", programa)))
+    for ana in anas:
+        ana.espera_na_tela("CONECTADO:Yuri\n")
+        ana.envia("Oi!\nFIM:")
+    assert ["[Ana]: Oi!" in yuri.espera_fim() for yuri in yuris] == [True, False, False]
 
 
 def test_comeco_e_fim_da_entrada(fila: Cena) -> None:
