@@ -116,7 +116,7 @@ def validar_departamentos(texto: str) -> tuple[str, ...]:
     if "" in nomes:
         raise ValueError("há um nome vazio na lista")
     for nome in nomes:
-        if not 1 <= len(nome) <= MAXIMO_DO_NOME or set(nome) & set(":[]*") or _SUBSTITUTOS.search(nome):
+        if len(nome) > MAXIMO_DO_NOME or set(nome) & set(":[]*") or _SUBSTITUTOS.search(nome):
             raise ValueError(f"o departamento {nome!r} não serve: use de 1 a {MAXIMO_DO_NOME} caracteres, sem : [ ] *")
     if len({nome.casefold() for nome in nomes}) < len(nomes):
         raise ValueError("há um departamento repetido")
@@ -391,7 +391,6 @@ class Formato:
         """
         comandos: list[Comando] = []
         seguidas: list[str] | None = None
-        ocupam = 0  # bytes que as seguidas ocupam na saída, no máximo
         for linha in linhas:
             if isinstance(linha, str):
                 lida = self._ler_do_participante(linha)
@@ -400,7 +399,7 @@ class Formato:
             if isinstance(lida, str):
                 if len(lida) <= _CABE_SEMPRE or _cabe(self.nome, lida):
                     if seguidas is None or ocupam > MAXIMO_DO_FATO:
-                        seguidas, ocupam = [], 0
+                        seguidas, ocupam = [], 0  # bytes na saída, no máximo
                         comandos.append(Mensagem(self.nome, seguidas))
                     seguidas.append(lida)
                     ocupam += self._em_volta + (len(lida) if lida.isascii() else 4 * len(lida))
@@ -526,7 +525,8 @@ da thread que os lê, e há versões do Python que não o percebem a tempo."""
 
 
 def _recusar_constante(constante: str) -> NoReturn:
-    raise ValueError(f"{constante} não é JSON, embora o Python a leia")
+    """`NaN` e as infinitas não são JSON, embora o Python as leia."""
+    raise ValueError(constante)
 
 
 _DE_JSON = json.JSONDecoder(parse_constant=_recusar_constante).decode
@@ -661,7 +661,7 @@ class Json(Formato):
     def _textos(cls, objeto: Mapping[str, object], chave: str) -> list[str]:
         itens = objeto.get(chave)
         if not isinstance(itens, list):
-            raise ValueError(f'Campo "{chave}" inválido: deve ser uma lista de textos.')
+            raise ValueError(chave)  # só os programas de terminal o veem, e descartam a linha
         return [cls._limpo(item, chave) for item in itens]
 
     @classmethod

@@ -8,7 +8,6 @@ from test_protocolo import FAMILIA, cada, casos
 
 from protocolo import (
     MAXIMO_DA_LINHA,
-    MAXIMO_DE_NIVEIS,
     Aviso,
     Conectado,
     Consulta,
@@ -52,6 +51,7 @@ DO_SERVIDOR = {
     "senha": (Pergunta("senha"), '{"comando":"senha"}'),
     "departamento": (Pergunta("departamento", ("A", "B")), '{"comando":"departamento","opcoes":["A","B"]}'),
     "posicao": (Fila(2), '{"comando":"fila","posicao":2}'),
+    "posicao-zero": (Fila(0), '{"comando":"fila","posicao":0}'),
     "livre": (Fila(None), '{"comando":"fila","posicao":null}'),
     "conectado": (Conectado("Ana"), '{"comando":"conectado","nome":"Ana"}'),
     "mensagem": (Mensagem("Ana", ("Olá!",)), '{"comando":"mensagem","nome":"Ana","texto":"Olá!"}'),
@@ -137,8 +137,8 @@ LONGA = "Linha longa demais (máximo de 4096 bytes)."
 TIPO = 'Tipo inválido: o primeiro comando é "cliente" ou "atendente".'
 
 
-def campo_invalido(nome, deve_ser="um texto"):
-    return f'Campo "{nome}" inválido: deve ser {deve_ser}.'
+def campo_invalido(nome):
+    return f'Campo "{nome}" inválido: deve ser um texto.'
 
 
 def resposta(campo):
@@ -227,7 +227,8 @@ def test_texto_em_branco(texto):
         "aspas-abertas": ('{"comando":"mensagem","texto":"' + "[" * 3000, INVALIDO),
         "colchetes-num-texto": ('"' + "[" * 200 + '"', INVALIDO),
         "fundo": ("[" * 4090, FUNDO),
-        "apinhado": ('{"a":' * (MAXIMO_DE_NIVEIS + 1), FUNDO),
+        "apinhado": ('{"a":' * 101, FUNDO),
+        "fundo-depois-de-rasos": ("[" + "[]," * 200 + "[" * 100, FUNDO),
         "desconhecido": ('{"comando":"voar"}', 'Comando desconhecido: "voar".'),
         "desconhecido-e-comprido": (f'{{"comando":"{"x" * 3000}"}}', f'Comando desconhecido: "{"x" * 40}".'),
         "do-servidor": ('{"comando":"conectado","nome":"Ana"}', 'Comando desconhecido: "conectado".'),
@@ -247,8 +248,7 @@ def test_o_que_nao_se_entende_vira_aviso(linha, motivo):
 
 def test_ate_o_limite_de_listas():
     """Chaves a mais são ignoradas, mesmo com listas até o limite, ou muitas delas lado a lado."""
-    fundas = "[" * (MAXIMO_DE_NIVEIS - 1) + "]" * (MAXIMO_DE_NIVEIS - 1)
-    for listas in (fundas, f"[{'[],' * MAXIMO_DE_NIVEIS}[]]"):
+    for listas in "[" * 99 + "]" * 99, f"[{'[],' * 100}[]]":
         assert Json().ler_participante([f'{{"comando":"fila","x":{listas},"y":"[["}}']) == [Consulta()]
 
 

@@ -32,6 +32,7 @@ from protocolo import (
     Transferencia,
     Volta,
     comandos_do_servidor,
+    escolher_departamentos,
     limpar,
     validar_nome,
 )
@@ -57,6 +58,7 @@ FAMILIA = "\N{MAN}\N{ZERO WIDTH JOINER}\N{WOMAN}\N{ZERO WIDTH JOINER}\N{GIRL}"
 # nome do caso: (os bytes que chegam, as linhas que eles dizem)
 CASOS = {
     "bom": (b"\xef\xbb\xbfoi\n\xef\xbb\xbfoi\n", ["oi", "\ufeffoi"]),  # o primeiro, para quem junta os casos
+    "bom-na-segunda-linha": (b"a\n\xef\xbb\xbfoi\n", ["a", "\ufeffoi"]),
     "nada": (b"", []),
     "uma-linha": (b"oi\n", ["oi"]),
     "tres-linhas": (b"um\ndois\ntres\n", ["um", "dois", "tres"]),
@@ -132,6 +134,12 @@ def test_linha_sai_assim_que_se_completa():
     assert [separador.alimentar(pedaco) for pedaco in (b"o", b"i", b"\nt", b"", b"u\n")] == [[], [], ["oi"], [], ["tu"]]
 
 
+def test_o_bom_sozinho_nao_e_meia_linha():
+    """De quem só mandou o BOM, nenhuma linha ficou sem o fim."""
+    separador = SeparadorDeLinhas()
+    assert (separador.alimentar(b"\xef\xbb\xbf"), separador.resto) == ([], b"")
+
+
 def test_linha_longa_e_marcada_uma_vez_e_na_hora():
     """A linha longa é marcada no byte em que passa do limite, sem esperar o fim dela, e só uma vez."""
     separador = SeparadorDeLinhas()
@@ -194,6 +202,17 @@ def test_nome_invalido(texto):
     """O nome que não serve é recusado com o motivo que vai no `FIM:`."""
     with pytest.raises(ValueError, match="^Nome inválido: use de 1 a 40 caracteres, sem colchetes.$"):
         validar_nome(texto)
+
+
+def test_a_recusa_de_um_departamento_enche_a_linha():
+    """Ela traz os nomes enquanto couberem, e a que tem o tamanho exato da linha ainda os traz."""
+    sobra = "Departamento inválido: escolha entre os que o servidor anuncia."
+    cheia = "Departamento inválido: escolha entre {}."
+    de_um_nome = MAXIMO_DA_LINHA - len(f"AVISO:{cheia.format('')}\n".encode())
+    for tamanho, recusa in (de_um_nome, cheia.format("x" * de_um_nome)), (de_um_nome + 1, sobra):
+        with pytest.raises(ValueError) as erro:
+            escolher_departamentos("Vendas", ["x" * tamanho], varios=False)
+        assert str(erro.value) == recusa
 
 
 # --- Comandos que saem --------------------------------------------------------------------------
