@@ -497,6 +497,8 @@ def test_o_carteiro_faz_a_ronda_e_publica_a_seu_tempo(monkeypatch):
         agora[0] += 0.125
         if agora[0] == 101.0:
             carteiro._parar()
+        if agora[0] > 101.0:
+            pytest.fail("não parou")
 
     carteiro._cuidados["yuri"] = _Cuidado()
     carteiro._proximo_pedido = lambda: (pedido,)

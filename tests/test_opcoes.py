@@ -25,6 +25,7 @@ import cliente
 import servidor as modulo
 from atendimento import log as modulo_do_log
 from atendimento import terminal
+from atendimento.filas import Filas
 from atendimento.opcoes import ler_opcoes_da_conversa
 from atendimento.rastro import Gravacao, Rastro, TravaDasFilas
 from atendimento.registro import NAO_E_UM_REGISTRO
@@ -90,6 +91,18 @@ def test_opcao_do_servidor(abre, opcoes, olhar, padrao, pedido):
     """O servidor que se abre é o que a opção pede; sem ela, o de sempre."""
     assert olhar(abre()) == padrao
     assert olhar(abre(*shlex.split(opcoes))) == pedido
+
+
+def test_o_padrao_e_um_so(abre):
+    """O servidor construído sem dizer nada é o que o programa abre sem opções."""
+    do_programa, sem_dizer = abre(), modulo.Servidor(("127.0.0.1", 0), Filas())
+    sem_dizer.server_close()
+    (um, outro) = (
+        (aberto.lugares.maximo, aberto.lugares.por_endereco, aberto.ritmo, aberto.senha, aberto.rastro)
+        + (aberto.prazo_identificacao, aberto.carteiro.prazo_envio)
+        for aberto in (do_programa, sem_dizer)
+    )
+    assert um == outro
 
 
 def test_opcao_registro(abre, tmp_path):
@@ -251,19 +264,20 @@ E_UMA_PASTA = "é uma pasta" if os.name == "posix" else "sem permissão"  # é o
 
 
 NAO_GRAVA = {
-    "sem-pasta": ("nenhuma/x.csv", "a pasta não existe"),
-    "uma-pasta": (".", E_UMA_PASTA),
-    "nao-e-um-registro": ("notas.txt", NAO_E_UM_REGISTRO),
+    "sem-pasta": ("--registro", "nenhuma/x.csv", "a pasta não existe"),
+    "uma-pasta": ("--registro", ".", E_UMA_PASTA),
+    "nao-e-um-registro": ("--registro", "notas.txt", NAO_E_UM_REGISTRO),
+    "rastro": ("--rastro", "nenhuma/x.txt", "a pasta não existe"),
 }
 
 
-@casos("nome, motivo", NAO_GRAVA)
-def test_registro_impossivel(abre, tmp_path, nome, motivo):
-    """O servidor que não pode registrar não sobe, e diz o arquivo e o motivo."""
+@casos("opcao, nome, motivo", NAO_GRAVA)
+def test_arquivo_impossivel(abre, tmp_path, opcao, nome, motivo):
+    """O servidor que não pode gravar o que lhe pedem não sobe, e diz o arquivo e o motivo."""
     (tmp_path / "notas.txt").write_text("comprar pão\n", encoding="utf-8")
     caminho = str(tmp_path / nome)
     with pytest.raises(SystemExit, match=f"^Não foi possível gravar em {re.escape(f'{caminho}: {motivo}')}.$"):
-        abre("--registro", caminho)
+        abre(opcao, caminho)
 
 
 DE_0, DE_1 = "--porta: use um inteiro de 0 a 65535, e não ", "--porta: use um inteiro de 1 a 65535, e não "
