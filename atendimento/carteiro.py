@@ -103,13 +103,8 @@ class Carteiro(threading.Thread):
 
     def _publicar(self) -> None:
         """Publica as posições, se mudaram. Só fica com os clientes que não tinham onde as receber."""
-        if not self.filas.posicoes_mudaram:
-            return
-        for cliente in self.filas.publicar_posicoes():
-            with cliente.vez:
-                cliente.escoar()
-                sobra = bool(cliente.caixa)
-            if sobra:
+        if self.filas.posicoes_mudaram:
+            for cliente in self.filas.publicar_posicoes():
                 self._visitar(cliente)
 
     def _adotar(self, conexao: Conexao) -> None:

@@ -214,13 +214,13 @@ def test_o_registro_e_conferido_enquanto_se_serve():
 
     class Sinais(queue.SimpleQueue):
         def get(self, timeout: float) -> int:
-            raise queue.Empty  # o tempo passou
+            raise next(esperas, pytest.fail.Exception("esperou de novo"))
 
     class Registro:
         def conferir(self) -> None:
             sinais.put(15)
 
-    sinais = Sinais()
+    sinais, esperas = Sinais(), iter([queue.Empty])  # o tempo passou uma vez
     modulo.esperar_o_sinal(sinais, Registro())
     assert sinais.qsize() == 1
 
