@@ -220,7 +220,6 @@ class Servidor(socketserver.ThreadingTCPServer):
         for conexao in restantes:
             with conexao.vez:
                 conexao.cortar()
-            self.carteiro.cuidar_de(conexao)
         with self.mudou:
             self.mudou.wait_for(lambda: not self.conexoes, 1.0)
         self.carteiro.parar()

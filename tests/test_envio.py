@@ -520,7 +520,7 @@ def test_o_carteiro_nao_espera_por_um_pedido_alem_da_ronda():
 def test_o_carteiro_para(caplog):
     """Espera-se que ele termine, e mesmo então uma falha só vai para o log; a thread dele não prende o programa."""
     carteiro = Carteiro(None, 10.0, None)
-    carteiro.join, carteiro._publicar = Mock(), Mock(side_effect=MemoryError)
+    carteiro.join, carteiro._publicar = Mock(), Mock(side_effect=[MemoryError, pytest.fail.Exception("não parou")])
     carteiro.parar()
     assert carteiro.join.called and (carteiro.name, carteiro.daemon) == ("carteiro", True)
     carteiro.run()

@@ -84,6 +84,7 @@ ESCOLHE_NUCLEO = hasattr(os, "sched_setaffinity") and getattr(sys, "_is_gil_enab
         "filme": (f"--rastro {os.devnull}", lambda aberto: type(aberto.rastro), type(None), Gravacao),
         "rastro-bytes": ("--rastro-bytes", lambda aberto: aberto.rastro and aberto.rastro.em_bytes, None, True),
         "trava": ("--rastro", lambda aberto: type(aberto.filas.trava), type(threading.Lock()), TravaDasFilas),
+        "as-filas": ("--rastro", lambda aberto: getattr(aberto.filas.trava, "filas", 0) is aberto.filas, False, True),
         "varios-nucleos": ("--varios-nucleos", lambda aberto: bool(aberto.nucleos._todos), ESCOLHE_NUCLEO, False),
     },
 )
