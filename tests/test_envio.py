@@ -485,26 +485,23 @@ def test_corta_se_e_fecha_se_uma_vez_so():
 
 def test_o_carteiro_faz_a_ronda_e_publica_a_seu_tempo(monkeypatch):
     """Entre um pedido e outro, cada coisa no seu intervalo, por mais pedidos que cheguem; um deles o para."""
-    carteiro, agora, feito = Carteiro(None, 10.0, None), [100.0], []
-    monkeypatch.setattr("time.monotonic", lambda: agora[0])
+    carteiro, relogio, feito = Carteiro(None, 10.0, None), [100.0], []
+    monkeypatch.setattr("time.monotonic", lambda: relogio.append(relogio[-1] + 0.125) or relogio[-1])
     monkeypatch.setattr(Carteiro, "POSICOES_A_CADA", 0.5)
     monkeypatch.setattr(Carteiro, "INSISTIR_A_CADA", 0.25)
-    monkeypatch.setattr(Carteiro, "_publicar", lambda _: feito.append((agora[0], "publica")))
-    monkeypatch.setattr(Carteiro, "_visitar", lambda _, conexao: feito.append((agora[0], conexao)))
-
-    def pedido() -> None:
-        agora[0] += 0.125
-        if agora[0] == 101.0:
-            carteiro._parar()
-        if agora[0] > 101.0:
-            pytest.fail("não parou")
-
+    monkeypatch.setattr(Carteiro, "_publicar", lambda _: feito.append((relogio[-1], "publica")))
+    monkeypatch.setattr(Carteiro, "_visitar", lambda _, conexao: feito.append((relogio[-1], conexao)))
     carteiro._cuidados["yuri"] = _Cuidado()
-    carteiro._proximo_pedido = lambda: (pedido,)
+    carteiro._proximo_pedido = Mock(side_effect=[(Mock(),)] * 7 + [(carteiro._parar,)])
     carteiro.run()
-    rondas = [(agora, "yuri") for agora in (100.125, 100.375, 100.625, 100.875)]
-    assert [vez for vez in feito if vez[1] == "yuri"] == rondas
-    assert [vez for vez in feito if vez[1] != "yuri"] == [(100.125, "publica"), (100.625, "publica")]
+    assert relogio[-1] == 101.0 and feito == [
+        (100.125, "publica"),
+        (100.125, "yuri"),
+        (100.375, "yuri"),
+        (100.625, "publica"),
+        (100.625, "yuri"),
+        (100.875, "yuri"),
+    ]
 
 
 def test_o_carteiro_nao_espera_por_um_pedido_alem_da_ronda():
@@ -527,8 +524,8 @@ def test_o_carteiro_para(caplog):
     assert caplog.messages == ["Falha do carteiro: MemoryError()"] and caplog.records[0].marca == "ERRO"
 
 
-def test_sem_descritores_a_mais_antiga_se_fecha_na_hora(monkeypatch):
-    """Das que já não têm thread, a mais antiga; sem nenhuma, a que se despede, que a sua thread fechará; e só."""
+def test_o_que_o_carteiro_fecha_na_hora(monkeypatch):
+    """Sem descritores, a mais antiga das que já não têm thread; sem nenhuma, corta a que se despede, e mais nenhuma."""
     monkeypatch.setattr(maquina, "por_confirmar", lambda _: 0)
     fechadas, conexoes = [], [nova(recv=Mock(side_effect=BlockingIOError)) for _ in range(4)]
     carteiro, (aberta, despedida, *orfas) = Carteiro(None, 10.0, fechadas.append), conexoes
@@ -551,3 +548,6 @@ def test_sem_descritores_a_mais_antiga_se_fecha_na_hora(monkeypatch):
     assert despedida.situacao is CORTADA and list(carteiro._cuidados) == [aberta]
     pedir(carteiro.apressar)
     assert aberta.situacao is ABERTA and fechadas == orfas
+    aberta.caixa, aberta.sock.recv = b"", Mock(return_value=b"")
+    pedir(carteiro.enterrar, aberta)
+    assert fechadas == [*orfas, aberta], "de quem o outro já fechou não se espera nada"
