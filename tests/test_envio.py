@@ -485,8 +485,9 @@ def test_corta_se_e_fecha_se_uma_vez_so():
 
 def test_o_carteiro_faz_a_ronda_e_publica_a_seu_tempo(monkeypatch):
     """Entre um pedido e outro, cada coisa no seu intervalo, por mais pedidos que cheguem; um deles o para."""
-    carteiro, relogio, feito = Carteiro(None, 10.0, None), [100.0], []
-    monkeypatch.setattr("time.monotonic", lambda: relogio.append(relogio[-1] + 0.125) or relogio[-1])
+    carteiro, relogio, feito = Carteiro(None, 10.0, None), [], []
+    instantes = [100 + passo / 8 for passo in range(1, 9)]
+    monkeypatch.setattr("time.monotonic", lambda: relogio.append(instantes.pop(0)) or relogio[-1])
     monkeypatch.setattr(Carteiro, "POSICOES_A_CADA", 0.5)
     monkeypatch.setattr(Carteiro, "INSISTIR_A_CADA", 0.25)
     monkeypatch.setattr(Carteiro, "_publicar", lambda _: feito.append((relogio[-1], "publica")))
@@ -494,7 +495,7 @@ def test_o_carteiro_faz_a_ronda_e_publica_a_seu_tempo(monkeypatch):
     carteiro._cuidados["yuri"] = _Cuidado()
     carteiro._proximo_pedido = Mock(side_effect=[(Mock(),)] * 7 + [(carteiro._parar,)])
     carteiro.run()
-    assert relogio[-1] == 101.0 and feito == [
+    assert not instantes and feito == [
         (100.125, "publica"),
         (100.125, "yuri"),
         (100.375, "yuri"),
