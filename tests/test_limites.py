@@ -5,6 +5,7 @@ import select
 import threading
 import time
 from types import SimpleNamespace
+from unittest.mock import Mock, call
 
 import pytest
 from conferidor.regras import ANA_ENCERROU, DESLIGADO, YURI_DESCONECTOU
@@ -14,6 +15,7 @@ from test_servidor import LOTADO
 
 import servidor as modulo
 from atendimento import filas, identificacao
+from atendimento.conexao import ABERTA
 from atendimento.limites import DEMAIS, ISENTOS, Lugares, Ritmo, Senhas, origem
 
 ERRADA = "FIM:Senha incorreta."
@@ -249,3 +251,14 @@ def test_acima_do_ritmo_deixa_se_de_ler(abrir_servidor, monkeypatch, linha, o_qu
         assert DESLIGADO[4:] in yuri.le_ate(FECHOU)[-1]
     servidor.fecha_participantes()
     servidor.espera_que_fechem()
+
+
+def test_quem_passa_do_ritmo_nao_ocupa_o_processador(monkeypatch):
+    """Enquanto as linhas que já se leram não cabem no ritmo, dorme-se, e não se lê."""
+    atendimento, dormidas, linhas = object.__new__(modulo.Atendimento), [], ["oi", "tchau"]
+    atendimento.server, atendimento.quem = Mock(), Mock(situacao=ABERTA, receber=Mock(return_value=b""))
+    lidas = atendimento.quem.formato.ler_participante = Mock(return_value=[])
+    monkeypatch.setattr(modulo, "Ritmo", Mock(return_value=Mock(tirar=Mock(side_effect=[0, 1, 0, 1]))))
+    monkeypatch.setattr(time, "sleep", dormidas.append)
+    atendimento.conversar(None, linhas)
+    assert lidas.mock_calls == [call([]), call(["oi"]), call([]), call(["tchau"])] and dormidas == [0.2] * 3

@@ -504,3 +504,12 @@ def test_o_log_conta_quem_chega_e_quem_nao_se_identifica(abrir_servidor, caplog)
         ("conexao-3 Ana", "CONNECT", f"Ana (ATENDENTE) conectou de 127.0.0.1:{portas[2]} para Suporte, Vendas."),
         ("conexao-3 Ana", "DISCONNECT", "Ana (ATENDENTE) desconectou."),
     ]
+
+
+def test_quem_espera_que_todos_saiam_sabe_quando(servidor, monkeypatch):
+    """Cada conexão que se fecha é um aviso: quem encerra não espera o prazo inteiro."""
+    avisos, avisar = [], servidor.mudou.notify_all
+    monkeypatch.setattr(servidor.mudou, "notify_all", lambda: (avisos.append(len(servidor.conexoes)), avisar()))
+    servidor.cliente("Yuri", "FILA:1").fecha()
+    servidor.espera_que_fechem()
+    assert avisos == [0]
