@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 import unicodedata
+from unittest.mock import MagicMock, Mock, call
 
 import pytest
 from conferidor.regras import (
@@ -513,3 +514,23 @@ def test_quem_espera_que_todos_saiam_sabe_quando(servidor, monkeypatch):
     servidor.cliente("Yuri", "FILA:1").fecha()
     servidor.espera_que_fechem()
     assert avisos == [0]
+
+
+@casos("saem, vezes", {"ninguem-sai": (0, 10), "sai-um": (1, 1)})
+def test_com_muitas_de_saida_o_porteiro_as_apressa(monkeypatch, caplog, saem, vezes):
+    """Acima das que podem se despedir ao mesmo tempo, ele espera que uma se feche, por um segundo, e só então segue."""
+    servidor, agora = modulo.Servidor(("127.0.0.1", 0), modulo.Filas(), maximo=0), [100.0]
+    servidor.server_close()
+
+    def esperar(segundos: float) -> None:
+        agora[0] = round(agora[0] + segundos, 1)
+        for numero in range(1, 1 + saem):
+            servidor.conexoes.pop(numero, None)
+
+    monkeypatch.setattr("time.monotonic", lambda: agora[0])
+    servidor.carteiro, servidor.mudou = Mock(), MagicMock(wait=esperar)
+    servidor.conexoes = {numero: MagicMock() for numero in range(33)}
+    servidor.process_request(0, ("10.0.0.7", 5000))
+    assert servidor.carteiro.mock_calls == [call.apressar()] * vezes + [call.enterrar(servidor.conexoes[0])]
+    assert servidor.conexoes[0].entregar.mock_calls == [call((modulo.LOTADO, modulo.FIM_DE_FLUXO))]
+    assert caplog.messages == [f"Recusada a conexão de 10.0.0.7: {LOTADO[4:]}"]
