@@ -13,7 +13,7 @@ from conferidor.processo import NO_WINDOWS, Processo, embaralhadas, porta_livre
 
 @dataclass(frozen=True)
 class Regra:
-    """Uma frase da página do protocolo, e o diálogo que a confere."""
+    """Uma frase, a seção da página do protocolo de onde vem, e o diálogo que a confere."""
 
     id: str
     nivel: int

@@ -1,4 +1,4 @@
-"""As regras do servidor: de cada uma, a frase de `docs/protocolo.md` e um diálogo curto que a confere.
+"""As regras do servidor: de cada uma, uma frase, a seção de `docs/protocolo.md` e um diálogo curto que a confere.
 
 Para acrescentar uma, escreva uma função com o decorador: `palco.par()` dá um cliente e um atendente que já conversam;
 `envia` manda linhas; `espera` exige que as próximas sejam exatamente aquelas. Cada regra tem um servidor só dela.
