@@ -391,6 +391,7 @@ class Formato:
         """
         comandos: list[Comando] = []
         seguidas: list[str] | None = None
+        ocupam = 0  # bytes que as seguidas ocupam na saída, no máximo
         for linha in linhas:
             if isinstance(linha, str):
                 lida = self._ler_do_participante(linha)
@@ -399,7 +400,7 @@ class Formato:
             if isinstance(lida, str):
                 if len(lida) <= _CABE_SEMPRE or _cabe(self.nome, lida):
                     if seguidas is None or ocupam > MAXIMO_DO_FATO:
-                        seguidas, ocupam = [], 0  # bytes na saída, no máximo
+                        seguidas, ocupam = [], 0
                         comandos.append(Mensagem(self.nome, seguidas))
                     seguidas.append(lida)
                     ocupam += self._em_volta + (len(lida) if lida.isascii() else 4 * len(lida))

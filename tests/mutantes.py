@@ -40,6 +40,7 @@ PRAZO = 180
 
 DAEMON = "o programa acaba por `os._exit`, que não espera por thread nenhuma"
 INICIO = "inicialização que é sempre trocada antes de lida"
+PARTIDO = "só muda custo: onde se parte um fato enorme"
 
 EQUIVALENTES = {
     r"opcao: dataclass\(slots=True\) -> dataclass\(\)": "só muda custo: a memória de cada objeto",
@@ -48,12 +49,11 @@ EQUIVALENTES = {
     r"filas.py numero: 0 -> 1 em posicao: int = 0": INICIO,
     r"servidor.py opcao: .* -> threading.Thread\(target=self._aceitar, name='porteiro'\) em": DAEMON,
     r"filas.py comparacao: lugar < len\(self.fila_clientes\) ": "só muda custo: confere posições que não mudaram",
-    r"protocolo.py (numero|frase): .* em (MAXIMO_DO_FATO|self._em_volta|seguidas, ocupam|ocupam) ": "só muda custo: onde"
-    " se parte um fato enorme",
-    r"protocolo.py comparacao: ocupam > MAXIMO_DO_FATO ": "só muda custo: uma linha a mais, ou a menos, num fato enorme",
+    r"protocolo.py (numero|frase): .* em (MAXIMO_DO_FATO|self._em_volta|seguidas, ocupam|ocupam) ": PARTIDO,
+    r"protocolo.py comparacao: ocupam > MAXIMO_DO_FATO ": PARTIDO,
     r"protocolo.py (numero|frase): .* em _CABE_SEMPRE ": "só muda custo: mede umas linhas que caberiam",
     r"protocolo.py comparacao: len\(lida\) <= _CABE_SEMPRE ": "só muda custo: mede uma linha que caberia",
-    r"protocolo.py comparacao: linha.count\('\['\) \+ linha.count\('\{'\) > ": "só muda custo: confere uma linha a mais",
+    r"protocolo.py comparacao: linha.count\('\['\) \+ linha.count\('\{'\) > ": "só muda custo: confere mais uma",
     r"protocolo.py numero: 0 -> 1 em return max\(": "zero níveis, ou um, estão longe do limite",
     r"protocolo.py numero: 16384 -> 16385 em ": "só muda custo: um byte a mais por leitura",
     r"conexao.py numero: 65536 -> 65537 em ": "só muda custo: um byte a mais por leitura",
