@@ -81,7 +81,7 @@ class Modelo:
             for q in gente
         )
         online = frozenset(quem.nome for quem in gente if quem.online)
-        return tuple(clientes), tuple(atendentes), online, frozenset(estados), self.encerrada
+        return tuple(clientes), tuple(atendentes), online, tuple(sorted(estados)), self.encerrada
 
     def dizer(self, quem, *linhas):
         self.lidas.setdefault(quem.nome, []).extend(linhas)
