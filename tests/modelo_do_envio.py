@@ -1,6 +1,6 @@
 """Um modelo do envio: as threads são geradores, e exploram-se todas as ordens em que elas podem andar.
 
-Dois falam com Yuri, Ana encerra a conversa, as posições da fila se publicam, a thread dele espera que ele feche, o
+Um ou dois falam com Yuri, Ana encerra a conversa, as posições da fila se publicam, a thread dele espera que ele feche, o
 carteiro o visita; Yuri lê aos poucos, e pode morrer, emudecer ou se calar a qualquer hora. Um ator cede antes de cada
 operação que outro pode notar: tomar a trava ou uma vez, enviar, ler. Soltar não precisa de um passo, porque não impede
 ninguém; nem a visita do carteiro de mais de um, porque ele a faz inteira com a vez na mão. A `Conexao` e o `Carteiro`
@@ -296,11 +296,9 @@ def onde_parou(ator):
     return tuple(lugar)
 
 
-AZARES = "morrer", "emudecer", "calar_se"
-CENARIOS = [(azar, {"ha_ana": True}) for azar in AZARES]
-CENARIOS += [(azar, {"publica": True}) for azar in AZARES]
-CENARIOS += [(azar, {"falam": (b"ab",)}) for azar in AZARES]
-CENARIOS += [(azar, {"falam": (b"a", b"b")}) for azar in ("morrer", "emudecer")]
+AZARES = "emudecer", "morrer", "calar_se"
+PEQUENOS = [(azar, o_que) for azar in AZARES for o_que in ({"ha_ana": True}, {"publica": True}, {"falam": (b"ab",)})]
+GRANDES = [(azar, {"falam": (b"a", b"b")}) for azar in AZARES]
 
 
 def explorar(criar):
