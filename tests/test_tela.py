@@ -528,15 +528,17 @@ def test_senha_do_atendente(abrir: Callable) -> None:
     """Digitada, não aparece, e a errada se pergunta de novo, até três vezes; a da variável, uma."""
     cena = abrir(senha="segredo")
     for senhas in (("um", "segredo"), ("um", "dois", "três")):
-        ana, tela = cena.terminal("atendente.py", "--nome", "Ana"), ""
+        ana, recusada = cena.terminal("atendente.py", "--nome", "Ana"), []
         for senha in senhas:
-            ana.espera_tela(tela + "Senha dos atendentes:")
-            ana.digita(senha + ENTER)
-            tela += "Senha dos atendentes:\n*** Senha incorreta. ***\n"
+            ana.espera_no_fim(*recusada, "Senha dos atendentes:")
+            ana.digita(senha + CTRL_L)
+            ana.espera_tela("Senha dos atendentes:")  # Ctrl+L limpou a janela
+            ana.digita(ENTER)
+            recusada = ["*** Senha incorreta. ***"]
         if senhas[-1] == "segredo":
-            ana.espera_no_fim("Senha dos atendentes:", *INICIO_DE_ANA, PROMPT)
+            ana.espera_tela("\n".join(["Senha dos atendentes:", *INICIO_DE_ANA, PROMPT]))
         else:
-            assert ana.espera_fim(1) == tela.strip()
+            assert ana.espera_fim(1) == "Senha dos atendentes:\n*** Senha incorreta. ***"
     da_variavel = [cena.terminal("atendente.py", "--nome", "Bia", FILA_SENHA=senha) for senha in ("segredo", "um")]
     da_variavel[0].espera_tela("\n".join([*INICIO_DE_ANA, PROMPT]))
     assert da_variavel[1].espera_fim(1) == "*** Senha incorreta. ***"
