@@ -421,8 +421,8 @@ def test_encerrar_nao_espera_por_quem_nao_fecha(servidor):
     yuri, ana = servidor.par()
     servidor.encerrar(prazo=0.01)
     assert not servidor.conexoes
-    yuri.espera(DESLIGADO, FECHOU)
-    ana.espera(DESLIGADO, FECHOU)
+    for alguem in yuri, ana:
+        assert set(alguem.le_ate(FECHOU)) <= {DESLIGADO}  # a tão curto prazo, o corte pode vir antes da despedida
 
 
 def test_a_mesma_porta_reabre_em_seguida(abrir_servidor):
