@@ -137,7 +137,7 @@ RUINS = {
     "responde-lixo": ('c.sendall(b"\\xff\\xfe\\n")', "bytes que não são UTF-8", PRAZO),
     "responde-outra-coisa": ('c.sendall(b"Bem-vindo!\\n")', "'Bem-vindo!'", PRAZO),
     "corta-no-meio": ('c.sendall(b"NOM"); c.close()', "no meio de uma linha", PRAZO),
-    "inunda": ('while True: c.sendall(b"x" * 99999)', "nada em 0.3 s; só meia linha|bytes, e não para", 0.3),
+    "inunda": ('while True: c.sendall(b"x" * 99999)', "nada em .*; só meia linha|bytes, e não para", 1.0),
     "inunda-de-avisos": ('while True: c.sendall(b"AVISO:oi\\n" * 9999)', "nada em 0.3 s|bytes, e não para", 0.3),
     "morre": ('c.recv(9); sys.exit("quebrei")', "o fim do fluxo", PRAZO),
 }

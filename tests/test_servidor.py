@@ -191,15 +191,16 @@ ANTES_DA_LINHA = {
 
 def test_o_prazo_de_cada_linha_da_identificacao(abrir_servidor):
     """Quem não termina uma linha é desconectado no prazo, pingue ou não; quem já se identificou pode ficar calado."""
-    servidor = abrir_servidor(prazo_identificacao=0.3, senha="xadrez")
+    servidor = abrir_servidor(prazo_identificacao=0.5, senha="xadrez")
     yuri, ana = servidor.cliente("Yuri", "FILA:1"), servidor.conecta("Ana")
     ana.envia("ATENDENTE", "xadrez", "Ana")
     ana.espera("SENHA:", "NOME:", "CONECTADO:Yuri")
-    mudos, pingando = ([servidor.conecta(f"{como} {linha}") for linha in ANTES_DA_LINHA] for como in ("calou", "pinga"))
-    for todos in mudos, pingando:
-        for alguem, (ditas, antes) in zip(todos, ANTES_DA_LINHA.values()):
-            alguem.envia(*ditas)
-            alguem.espera(*antes)
+    mudos, pingando = [], []
+    for linha, (ditas, antes) in ANTES_DA_LINHA.items():
+        for todos, faz, comeco in (mudos, "cala", b""), (pingando, "pinga", b"A"):
+            todos.append(servidor.conecta(f"{faz} {linha}"))
+            todos[-1].envia(*ditas, comeco)  # o prazo já corre: tudo de uma vez
+            todos[-1].espera(*antes)
     limite = time.monotonic() + PRAZO
     while no_prazo := [alguem for alguem in pingando if not alguem.tem_o_que_ler(espera=0.01)]:
         assert time.monotonic() < limite, f"cada byte renovou o prazo: {[alguem.nome for alguem in no_prazo]}"
@@ -227,10 +228,10 @@ MEIAS_LINHAS = {
 
 def test_a_meia_linha_na_recusa(abrir_servidor):
     """O motivo repete o começo da linha a que faltou o fim, sem o que não se veria e sem a senha."""
-    servidor = abrir_servidor(prazo_identificacao=0.2)
-    todos = [servidor.conecta(f"quem disse {meia!r}") for meia in MEIAS_LINHAS]
-    for alguem, meia in zip(todos, MEIAS_LINHAS):
-        alguem.envia(meia)
+    servidor, todos = abrir_servidor(prazo_identificacao=0.3), []
+    for meia in MEIAS_LINHAS:
+        todos.append(servidor.conecta(f"quem disse {meia!r}"))
+        todos[-1].envia(meia)
     for alguem, repetida in zip(todos, MEIAS_LINHAS.values()):
         linha, fim = alguem.linha(), f': "{repetida}" chegou sem o fim de linha.' if repetida else "."
         if linha.startswith("{"):
