@@ -113,7 +113,7 @@ def test_todos_os_defeitos():
 # --- O conferidor contra programas ruins ----------------------------------------------------------
 
 RUIM = """
-import socket, sys
+import os, socket, sys
 escuta = socket.create_server(("127.0.0.1", int(sys.argv[-1])))
 aceitas = []
 while True:
@@ -139,7 +139,7 @@ RUINS = {
     "corta-no-meio": ('c.sendall(b"NOM"); c.close()', "no meio de uma linha", PRAZO),
     "inunda": ('while True: c.sendall(b"x" * 99999)', "nada em .*; só meia linha|bytes, e não para", 1.0),
     "inunda-de-avisos": ('while True: c.sendall(b"AVISO:oi\\n" * 9999)', "nada em 0.3 s|bytes, e não para", 0.3),
-    "morre": ('c.recv(9); sys.exit("quebrei")', "o fim do fluxo", PRAZO),
+    "morre": ('c.recv(9); print("quebrei", flush=True); os._exit(1)', "o fim do fluxo", PRAZO),
 }
 
 
