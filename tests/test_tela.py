@@ -471,6 +471,7 @@ def test_sem_teclado_a_frase_que_a_conversa_nao_esperou(fila: Cena) -> None:
     """O aviso não promete a seta que ali não há."""
     argumentos = ("-c", LE_E_SO_DEPOIS_ACABA, "--nome", "Ana", "--porta", str(fila.porta))
     ana = fila.pilha.enter_context(Programa(*argumentos, entrada=b"segredo de Yuri\n"))
+    ana.espera_na_tela("(lida)\n")
     ana.espera_na_tela(LIVRE)
     with fila.conecta("CLIENTE", "Yuri", ate="CONECTADO:Ana\n"):
         pass
