@@ -292,7 +292,7 @@ class Filas:
             estado = self.user_states[quem]
             fase, estado.fase, estado.par, estado.conversa = estado.fase, Fase.FILA, None, None
             if quem.tipo is Tipo.CLIENTE:
-                estado.desde, estado.posicao, estado.na_frente = self.relogio(), 0, na_frente
+                estado.desde, estado.na_frente = self.relogio(), na_frente
                 lugar = self._fim_da_frente() if na_frente else len(self.fila_clientes)
                 if lugar < len(self.fila_clientes):
                     self.posicoes_mudaram = True
@@ -318,7 +318,7 @@ class Filas:
 
     def _fim_da_frente(self) -> int:
         """O lugar logo depois dos que passaram à frente. Exige a trava."""
-        return sum(1 for _ in itertools.takewhile(lambda quem: self.user_states[quem].na_frente, self.fila_clientes))
+        return len([*itertools.takewhile(lambda quem: self.user_states[quem].na_frente, self.fila_clientes)])
 
     def _formar_pares(self, fato: "Fato") -> None:
         """Une todos os que se sirvam. Exige a trava.
