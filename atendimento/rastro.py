@@ -137,7 +137,7 @@ class Rastro:
         hora = f"{time.strftime('%M:%S', time.localtime(visto.quando))}.{int(visto.quando % 1 * 1000):03}"
         comeco = f"{hora} {self._coluna(visto.quem)} {self.MOSTRADOS[visto.que]} {self._coluna(com)} "
         margem = len(f"{hora} {'':{COLUNA}} -> {'':{COLUNA}} ")
-        cabem = shutil.get_terminal_size((10**6, 0)).columns - margem if e_terminal(sys.stdout) else 10**6
+        cabem = max(shutil.get_terminal_size((10**6, 0)).columns - margem, 1) if e_terminal(sys.stdout) else 10**6
         cor = self._cor(visto.com or visto.quem)
         mostradas = [colorir(_cortada(linha, cabem), cor, self._cores) for linha in linhas]
         if nota:
@@ -471,10 +471,10 @@ def _espera(visto: Acontecimento) -> str:
 
 
 def _cortada(escrita: str, cabem: int) -> str:
-    """O que cabe em `cabem` colunas do terminal."""
+    """O que cabe em `cabem` colunas do terminal, uma pelo menos."""
     if largura_total(escrita) <= cabem:
         return escrita
-    escrita = escrita[: max(cabem, 1)]
-    while largura_total(escrita) >= max(cabem, 1):
+    escrita = escrita[:cabem]  # de uma vez: um a um, de uma linha comprida levaria segundos
+    while largura_total(escrita) >= cabem:
         escrita = escrita[:-1]
     return escrita + "…"

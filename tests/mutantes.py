@@ -32,8 +32,8 @@ TESTES = [f"tests/test_{nome}.py" for nome in (
     "protocolo", "turno", "filas", "envio", "servidor", "registro", "maquina", "opcoes", "json", "extensoes", "rastro",
     "limites", "falhas", "programas", "caos", "solucoes", "turma")]  # fmt: skip
 
-# Estes procuram um trecho no programa, que o defeito mudou ou que perdeu a forma em que foi escrito: falhar por isso não
-# seria achá-lo.
+# Estes procuram um trecho no programa, e o defeito o mudou, ou mudou a forma em que foi escrito: falhar por isso não é
+# achá-lo.
 FORA = ["--deselect=tests/test_envio.py::test_a_exploracao_acha_cada_defeito_plantado",
         "--deselect=tests/test_filas.py::test_erro_plantado_e_encontrado"]  # fmt: skip
 
@@ -41,6 +41,7 @@ PRAZO = 180
 """Segundos para a suíte inteira: um defeito que a trava foi achado."""
 
 DAEMON = "o programa acaba por `os._exit`, que não espera por thread nenhuma"
+PARTE = "só muda custo: onde se parte um fato enorme"
 INICIO = "inicialização que é sempre trocada antes de lida"
 PARTIDO = "só muda custo: onde se parte um fato enorme"
 
@@ -59,8 +60,16 @@ EQUIVALENTES = {
     r"protocolo.py (numero|frase): .* em _CABE_SEMPRE ": "só muda custo: mede umas linhas que caberiam",
     r"protocolo.py comparacao: len\(lida\) <= _CABE_SEMPRE ": "só muda custo: mede uma linha que caberia",
     r"protocolo.py comparacao: linha.count\('\['\) \+ linha.count\('\{'\) > ": "só muda custo: confere mais uma",
+    r"protocolo.py (linha|numero): .*ocupam = 0( -> pass)?$": INICIO,
     r"protocolo.py numero: 0 -> 1 em return max\(": "zero níveis, ou um, estão longe do limite",
     r"protocolo.py numero: 16384 -> 16385 em ": "só muda custo: um byte a mais por leitura",
+    r"(registro|rastro).py opcao: .* -> threading.Thread\(target=\S+, name='\w+'\) em": DAEMON,
+    r"registro.py numero: 0 -> 1 em self._gravados = 0": INICIO,
+    r"registro.py numero: 0 -> 1 em self._sairam = 0": "só muda custo: um byte da espera",
+    r"registro.py numero: .* em BYTES_POR_PENDENTE = ": "só muda custo: um byte",
+    r"registro.py numero: .* em (LOTE =|while \(bloco := |fim = \(fim \+ bloco\)\[-4:\])": "só muda custo: lê mais",
+    r"rastro.py linha: self._dona = '' -> pass": "só a lê quem pede a trava entre outro a tomar e dizer quem é",
+    r"rastro.py linha: escrita = escrita\[:cabem\] -> pass": "só muda custo: corta um a um",
     r"conexao.py numero: 65536 -> 65537 em ": "só muda custo: um byte a mais por leitura",
     r"conexao.py numero: .* em (BUFFER_DE_ENVIO|CAIXA_CHEIA) = ": "só muda custo: um pouco mais de memória",
     r"conexao.py comparacao: len\(self.caixa\) > self.CAIXA_CHEIA ": "só o byte exato do teto",

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from participante import FECHOU, PRAZO
@@ -16,7 +17,18 @@ from test_protocolo import casos
 
 from atendimento import rastro as modulo
 from atendimento.filas import Filas
-from atendimento.rastro import Acontecimento, Gravacao, Que, Rastro, Sigilo, SocketRastreado, TravaDasFilas
+from atendimento.rastro import (
+    Acontecimento,
+    ConexaoRastreada,
+    Gravacao,
+    Que,
+    Rastro,
+    Retrato,
+    Sigilo,
+    SocketRastreado,
+    TravaDasFilas,
+)
+from protocolo import Aviso
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "docs"))
 
@@ -136,6 +148,7 @@ def test_a_senha_na_tela(abrir_servidor, contado):
     ana.espera("SENHA:", "NOME:", "FILA:OK")
     linhas = contado.ate("FILA:OK")
     assert r"'••••\n'" in linhas and "xadrez" not in "".join(linhas)
+    assert Rastro(em_bytes=True).linhas("••••\n".encode()) == ([r"b'••••\n'"], "")
 
 
 @casos(
@@ -182,6 +195,29 @@ def test_de_quem_e_um_socket(par_de_sockets, contado):
         r"Ana <- 'a\n'",
         r"princip… <- Ana 'b\n'",
         "princip… -> Ana (fim do fluxo)",
+    ]
+
+
+def test_o_que_sobra_na_caixa(par_de_sockets):
+    """Conta-se o que entra na caixa, o que sai dela e o que sobra: este, só quando muda. A vez também é vista."""
+    rastro, vistos, aceitos = Rastro(), [], iter([9, 5, None, 3, 4])
+    rastro.contar = vistos.append
+    conexao = ConexaoRastreada(SocketRastreado(par_de_sockets[0], rastro), Mock(), rastro)
+    conexao.sock._sock = Mock(send=lambda dados, *_: next(aceitos) or Mock(side_effect=BlockingIOError)())
+    with conexao.vez:
+        for comandos in [Aviso("oi")], [Aviso("tchau")], [], [], []:
+            conexao.entregar(comandos)
+    assert [(visto.que.value, visto.com, visto.dados, visto.caixa, visto.nota) for visto in vistos] == [
+        ("tomou", "recém-chegado", b"", 0, ""),
+        ("guardou", "recém-chegado", b"AVISO:oi\n", 9, ""),
+        ("enviou", "recém-chegado", b"AVISO:oi\n", 0, ""),
+        ("guardou", "recém-chegado", b"AVISO:tchau\n", 12, ""),
+        ("enviou", "recém-chegado", b"AVISO", 7, ""),
+        ("sobrou", "recém-chegado", b"", 7, "ficam 7 bytes na caixa"),
+        ("enviou", "recém-chegado", b":tc", 4, ""),
+        ("sobrou", "recém-chegado", b"", 4, "ficam 4 bytes na caixa"),
+        ("enviou", "recém-chegado", b"hau\n", 0, ""),
+        ("soltou", "recém-chegado", b"", 0, ""),
     ]
 
 
@@ -237,6 +273,50 @@ def test_na_largura_da_tela(monkeypatch, contado):
     assert [len("00:00.000 " + linha) for linha in contado.linhas[:3]] == [60, 59, 59]  # a última tem um emoji
     assert contado.linhas[1] == "Elisâng… .. vez Elis esperou 12,3 ms por Elisâng…"
     assert "(1000 linhas; a última, meia)" in contado.linhas[-1] and len(contado.linhas[-1]) == 60
+
+
+def test_o_corte_na_borda(monkeypatch, contado):
+    """O que enche a tela não é cortado; o que passa por um caractere é; onde não cabe nada, ficam as reticências."""
+    monkeypatch.setattr(modulo, "e_terminal", lambda saida: True)
+    monkeypatch.setattr(modulo, "usar_cores", lambda saida: False)
+    margem = len("00:00.000 princip… <-          ")
+    for cabem in 11, 10, 2, 1, 0, -9:
+        monkeypatch.setenv("COLUMNS", f"{margem + cabem}")
+        Rastro().contar(Acontecimento(Que.RECEBEU, dados=b"abcdefg\n"))
+    comeco = "princip… <-          "
+    assert [linha.removeprefix(comeco) for linha in contado.linhas] == [r"'abcdefg\n'", r"'abcdefg\…", "'…", *"………"]
+
+
+@casos(
+    "thread, na_coluna, na_frase",
+    {
+        "sem-nome": ("conexao-2", "nº 2    ", "nº 2"),
+        "curto": ("conexao-3 Ana Lima", "Ana Lima", "Ana"),
+        "comprido": ("conexao-3 Ana Maria Lima", "Ana     ", "Ana"),
+        "de-oito": ("conexao-3 Leonardo", "Leonardo", "Leonardo"),
+        "de-dez": ("conexao-3 Elisângela", "Elisâng…", "Elisâng…"),
+        "do-servidor": ("carteiro", "carteiro", "carteiro"),
+    },
+)
+def test_o_nome_de_uma_thread(contado, thread, na_coluna, na_frase):
+    """Na coluna, o que couber em oito letras; na frase, uma palavra; antes de se saber o nome, o número."""
+    Rastro().contar(Acontecimento(Que.ESPEROU, quem=thread, por=thread))
+    assert contado.linhas == [f"{na_coluna} .. trava    esperou 0,0 ms por {na_frase}"]
+
+
+def test_uma_linha_do_arquivo():
+    """O que houve, com os nomes que o filme lê; o que não há não ocupa lugar, e os tempos vão até o microssegundo."""
+    gravacao, ana = Gravacao("aula.jsonl"), "conexao-1 Ângela"
+    enviou = Acontecimento(Que.ENVIOU, ana, b"oi\nme", "x", caixa=3, quem="carteiro", quando=9.00000012)
+    esperou = Acontecimento(Que.ESPEROU, segundos=0.12345678, por=ana, quem="carteiro", quando=9.0)
+    filas = Acontecimento(Que.FILAS, quem=ana, quando=9.5, filas=Retrato([], ["Bia"], [("Yuri", "Ana")]))
+    linha = {"quando": 9.0, "quem": "carteiro"}
+    mais = {"que": "enviou", "com": ana, "linhas": [r"'oi\n'", "'me'"], "bytes": 5, "caixa": 3, "nota": "x"}
+    assert gravacao._em_json(1, enviou) == json.dumps({"n": 1, **linha, **mais}, ensure_ascii=False)
+    mais = {"que": "esperou", "segundos": 0.123457, "por": ana}
+    assert gravacao._em_json(2, esperou) == json.dumps({"n": 2, **linha, **mais}, ensure_ascii=False)
+    mais = {"que": "filas", "clientes": [], "atendentes": ["Bia"], "pares": [["Yuri", "Ana"]]}
+    assert json.loads(gravacao._em_json(3, filas)) == {"n": 3, "quando": 9.5, "quem": ana, **mais}
 
 
 @casos("texto", {"vazio": "", "outra-coisa": "momento,conversa\n", "outro-json": "[1]\n", "so-meia-linha": '{"n":1'})
