@@ -133,7 +133,7 @@ class Rastro:
         com = visto.com
         if visto.que is Que.ESPEROU:
             linhas, com = [_espera(visto)], f"vez {_em_uma_palavra(com)}"[:COLUNA] if com else "trava"
-        nota = "; ".join(parte for parte in (nota, visto.nota) if parte)
+        nota = visto.nota or nota
         hora = f"{time.strftime('%M:%S', time.localtime(visto.quando))}.{int(visto.quando % 1 * 1000):03}"
         comeco = f"{hora} {self._coluna(visto.quem)} {self.MOSTRADOS[visto.que]} {self._coluna(com)} "
         margem = len(f"{hora} {'':{COLUNA}} -> {'':{COLUNA}} ")
@@ -354,7 +354,7 @@ class ConexaoRastreada(Conexao):
     def __init__(self, sock: SocketRastreado, ao_sobrar: Callable[[Conexao], None], rastro: Rastro) -> None:
         super().__init__(sock, ao_sobrar)
         self.vez = TravaRastreada(rastro, sock.dona)
-        self._sobrava = 0  # bytes, da última vez que se contou
+        self._sobrava = len(self.caixa)  # bytes, da última vez que se contou
 
     def por_na_caixa(self, comandos: Sequence[Comando | None]) -> None:
         antes = len(self.caixa)

@@ -1,7 +1,9 @@
 """O rastro: o que aparece na tela do professor e no filme da aula, e que nada mude por estar sendo observado."""
 
 import json
+import locale
 import logging
+import os
 import re
 import shutil
 import socket
@@ -245,6 +247,22 @@ def test_a_espera_pela_trava(contado, tmp_path):
     assert passos[-1]["por"] == "MainThread" and passos[-1]["segundos"] > 0
 
 
+def test_a_lente(monkeypatch):
+    """Quem toma a trava das filas a segura um pouco mais, para que se veja quem espera por ela."""
+    trava, dormiu = TravaDasFilas(Rastro()), []
+    trava.filas = Filas()
+    monkeypatch.setattr(modulo.time, "sleep", lambda segundos: dormiu.append((segundos, trava.locked())))
+    trava.acquire()
+    trava.release()
+    assert dormiu == [(TravaDasFilas.LENTE, True)]
+
+
+def test_a_hora():
+    """Minutos, segundos e milésimos, que são sempre três algarismos."""
+    mostrado = Rastro()._no_terminal(Acontecimento(Que.RECEBEU, dados=b"oi\n", quando=62.9994))
+    assert re.match(r"\d\d:02\.999 ", mostrado)
+
+
 def test_cores_por_participante(contado, monkeypatch):
     """Cada conexão tem a sua cor, a mesma antes e depois de se saber o nome, que não desalinha as colunas."""
     pytest.importorskip("colorama")
@@ -302,6 +320,20 @@ def test_o_nome_de_uma_thread(contado, thread, na_coluna, na_frase):
     """Na coluna, o que couber em oito letras; na frase, uma palavra; antes de se saber o nome, o número."""
     Rastro().contar(Acontecimento(Que.ESPEROU, quem=thread, por=thread))
     assert contado.linhas == [f"{na_coluna} .. trava    esperou 0,0 ms por {na_frase}"]
+
+
+def test_o_arquivo(tmp_path):
+    """É em UTF-8 onde quer que seja, só o dono o lê, e quem o grava é uma thread com o nome dele."""
+    caminho, daqui = tmp_path / "aula.jsonl", locale.setlocale(locale.LC_CTYPE)
+    gravacao = Gravacao(str(caminho))
+    locale.setlocale(locale.LC_CTYPE, "C")
+    gravacao.iniciar()
+    locale.setlocale(locale.LC_CTYPE, daqui)
+    assert "rastro" in {thread.name for thread in threading.enumerate()}
+    gravacao.contar(Acontecimento(Que.TOMOU, quem="Ângela"))
+    gravacao.encerrar(PRAZO)
+    assert '"Ângela"' in caminho.read_text(encoding="utf-8")
+    assert os.name != "posix" or caminho.stat().st_mode & 0o777 == 0o600
 
 
 def test_uma_linha_do_arquivo():
