@@ -237,8 +237,7 @@ class Registro:
                 self.arquivo.truncate(0)
                 self._gravados -= gravados
             self._tamanho = max(tamanho, self._tamanho)
-        self._lote = b""
-        self._gravados = 0
+        self._lote, self._gravados = b"", 0
 
     def _acompanhar(self) -> None:
         """Se o arquivo aberto já não é o do caminho, ou encolheu, passa para o que está lá, ou para um novo."""
@@ -298,7 +297,6 @@ def _consertar(arquivo: io.FileIO) -> bytes:
         aspas += bloco.count(b'"')
     if partido := _caractere_partido(fim):
         arquivo.truncate(tamanho - partido)
-        fim = fim[:-partido]
     if aspas % 2:
         return b'"\n'
     return b"" if fim.endswith(b"\n") else b"\n"

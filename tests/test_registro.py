@@ -192,6 +192,7 @@ def test_duas_execucoes(abrir, caminho):
 
 INTACTOS = ['diz "oi"', '"', '""', "a, b", "a\nb", 'fim\n"', " pontas ", "'", "ação", FAMILIA, "a=b", "a@", "x" * 5000]
 FORMULAS = {f"{comeco}cmd,x": f"'{comeco}cmd,x" for comeco in "=+-@\t\r"}
+FORMULAS |= {"a\t=b": "a\t'=b"}
 FORMULAS |= {"oi;=1+1": "oi;'=1+1", "-;;@a; =b;": "'-;;'@a; =b;", "a\t+b;\t-": "a\t'+b;'\t'-", "a;b=c\td@": "a;b=c\td@"}
 
 
@@ -216,8 +217,9 @@ def test_trinta_mil_mensagens(abrir, caminho):
 
 
 def test_linha_chega_sem_encerrar(abrir, caminho):
-    """A linha está no arquivo com o registro ainda aberto."""
+    """A linha está no arquivo com o registro ainda aberto: gravou-a a thread que tem o nome dele."""
     registro = abrir(pedaco=2**20)
+    assert "registro" in {thread.name for thread in threading.enumerate()}
     ouvir(registro, "Olá!")
     assert registro.arquivo.gravou.acquire(timeout=PRAZO)
     assert textos(caminho) == ["Olá!"]
@@ -563,6 +565,7 @@ def test_encerrar_espera_enquanto_ha_progresso(abrir, caminho, monkeypatch, dito
         troca.setattr(registro._thread, "join", passo)  # a paciência acaba a cada pedaço
         registro.encerrar(paciencia=0.0)
     assert textos(caminho) == esperados and dito.frases == []
+    assert all(map(datetime.fromisoformat, (linha[0] for linha in ler(caminho))))  # cada lote, desde o primeiro byte
     assert len(registro.arquivo.pedidos) >= len(esperados), "um lote tem o tamanho de LOTE"
 
 
