@@ -223,7 +223,7 @@ def test_o_registro_e_conferido_enquanto_se_serve():
 
     sinais, esperas = Sinais(), iter([queue.Empty])  # o tempo passou uma vez
     modulo.esperar_o_sinal(sinais, Registro())
-    assert sinais.qsize() == 1
+    assert sinais.qsize() == 1 and not list(esperas)
 
 
 def test_fechar_a_janela_encerra(monkeypatch):

@@ -7,6 +7,7 @@ está o que um e outro não veem: os casos-limite, os prazos e os sockets.
 
 import contextlib
 import json
+import errno
 import logging
 import re
 import socket
@@ -535,3 +536,24 @@ def test_com_muitas_de_saida_o_porteiro_as_apressa(monkeypatch, caplog, saem, ve
     assert servidor.carteiro.mock_calls == [call.apressar()] * vezes + [call.enterrar(servidor.conexoes[0])]
     assert servidor.conexoes[0].entregar.mock_calls == [call((modulo.LOTADO, modulo.FIM_DE_FLUXO))]
     assert caplog.messages == [f"Recusada a conexão de 10.0.0.7: {LOTADO[4:]}"]
+
+
+def test_o_porteiro_nao_gira_em_falso(monkeypatch, caplog):
+    """O que falhou falharia de novo na hora: ele espera um pouco e, sem descritores, apressa quem se despede."""
+    servidor, dormidas = modulo.Servidor(("127.0.0.1", 0), modulo.Filas()), []
+    servidor.server_close()
+    monkeypatch.setattr(time, "sleep", dormidas.append)
+    erros = [OSError(errno.EMFILE, "sem descritores"), OSError(errno.ECONNABORTED, "desistiu")]
+    servidor.carteiro, servidor.socket = Mock(), Mock(accept=Mock(side_effect=erros))
+    for _ in erros:
+        with pytest.raises(OSError):
+            servidor.get_request()
+    assert dormidas == [0.1] and servidor.carteiro.mock_calls == [call.apressar()]
+
+    def falhar(poll_interval: float) -> None:
+        servidor.encerrando = bool(caplog.messages)
+        raise MemoryError
+
+    servidor.serve_forever = falhar
+    servidor._aceitar()
+    assert dormidas == [0.1] * 3 and caplog.messages == ["Falha do porteiro: MemoryError()"] * 2
