@@ -80,6 +80,8 @@ EQUIVALENTES = {
     r"carteiro.py numero: 1 -> 2 em confirmados: int = -1": INICIO,
     r"maquina.py numero: 8 -> 9 em MULTIDAO": "só muda custo: uma thread a mais antes de as juntar",
     r"servidor.py numero: 1024 -> 1025 em request_queue_size": "só muda custo: uma conexão a mais esperando",
+    r"servidor.py numero: 0 -> 1 em maquina.ao_fechar_a_janela": "não se lê qual sinal foi, só que houve um",
+    r"limites.py numero: 0 -> 1 em novas: int = 0": INICIO,
     r"limites.py linha: self._faxina = agora -> pass": "só muda custo: procura as visitas antigas em cada uma",
     r"limites.py comparacao: self._faxina <= ha_pouco ": "só muda custo: esquece-as um instante depois",
     r"limites.py comparacao: max\(\(visitas.relato, \*visitas.novas\)\) > ha_pouco ": "só muda custo: ficam um pouco",
