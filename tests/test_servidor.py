@@ -530,7 +530,8 @@ def test_com_muitas_de_saida_o_porteiro_as_apressa(monkeypatch, caplog, saem, ve
             servidor.conexoes.pop(numero, None)
 
     monkeypatch.setattr("time.monotonic", lambda: agora[0])
-    servidor.carteiro, servidor.mudou = Mock(), MagicMock(wait=esperar)
+    servidor.carteiro = Mock(apressar=Mock(side_effect=[None] * vezes))
+    servidor.mudou = MagicMock(wait=esperar)
     servidor.conexoes = {numero: MagicMock() for numero in range(33)}
     servidor.process_request(0, ("10.0.0.7", 5000))
     assert servidor.carteiro.mock_calls == [call.apressar()] * vezes + [call.enterrar(servidor.conexoes[0])]
