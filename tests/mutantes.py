@@ -79,6 +79,8 @@ EQUIVALENTES = {
     r"conexao.py comparacao: len\(self.caixa\) > self.CAIXA_CHEIA ": "só o byte exato do teto",
     r"carteiro.py numero: 1 -> 2 em confirmados: int = -1": INICIO,
     r"maquina.py numero: 8 -> 9 em MULTIDAO": "só muda custo: uma thread a mais antes de as juntar",
+    r"maquina.py numero: 4 -> 5 em .*TIOCOUTQ": "um byte a mais, que fica em zero",
+    r"maquina.py numero: 9 -> 10 em sock.connect": "só escolhe a rota: nada se envia, e nenhuma porta se alcança",
     r"servidor.py numero: 1024 -> 1025 em request_queue_size": "só muda custo: uma conexão a mais esperando",
     r"servidor.py numero: 0 -> 1 em maquina.ao_fechar_a_janela": "não se lê qual sinal foi, só que houve um",
     r"limites.py numero: 0 -> 1 em novas: int = 0": INICIO,

@@ -210,9 +210,9 @@ def threads(monkeypatch):
     monkeypatch.setattr(sys, "_is_gil_enabled", lambda: True, raising=False)
     monkeypatch.setattr(maquina.threading, "active_count", lambda: Threads.ha)
     monkeypatch.setattr(os, "listdir", lambda _: ["7", "70", "700"])
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 1, 0, 2})
+    monkeypatch.setattr(os, "sched_getaffinity", {0: {3, 1, 0, 2}}.get)
     monkeypatch.setattr(os, "sched_setaffinity", por)
-    monkeypatch.setattr(os, "sched_setscheduler", lambda thread, *como: Threads.calmas.update({thread: como[0]}))
+    monkeypatch.setattr(os, "sched_setscheduler", lambda thread, *como: Threads.calmas.update({thread: como}))
     return Threads
 
 
@@ -224,7 +224,8 @@ def test_nucleos(threads):
     assert threads.onde == {}
     threads.ha += 1
     nucleos.ajustar()
-    assert threads.onde.keys() == {7, 700} and threads.calmas == dict.fromkeys((7, 700), os.SCHED_BATCH)
+    calma = os.SCHED_BATCH, os.sched_param(0)
+    assert threads.onde.keys() == {7, 700} and threads.calmas == dict.fromkeys((7, 700), calma)
     assert threads.onde[7] == threads.onde[700] and len(threads.onde[7]) == 1
     threads.onde.clear()
     nucleos.ajustar()
