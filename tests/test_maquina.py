@@ -85,8 +85,9 @@ def test_esperar_conta_em_segundos(monkeypatch):
             return []
 
     monkeypatch.setattr(maquina.select, "poll", Poll)
-    assert maquina.esperar_leitura(None, 0.25) is maquina.esperar_escrita(None, 2) is False
-    assert pedidos == [250, 2000]
+    monkeypatch.setattr(maquina.select, "POLLRDHUP", 8192, raising=False)
+    esperas = maquina.esperar_leitura, maquina.esperar_escrita, maquina.esperar_fim
+    assert not any(esperar(None, 0.25) for esperar in esperas) and pedidos == [250] * 3
 
 
 def test_sem_espera_onde_o_sistema_nao_sabe(monkeypatch):
