@@ -1,7 +1,7 @@
 """Um modelo do envio: as threads são geradores, e exploram-se todas as ordens em que elas podem andar.
 
-Um ou dois falam com Yuri, Ana encerra a conversa, as posições da fila se publicam, a thread dele espera que ele feche, o
-carteiro o visita; Yuri lê aos poucos, e pode morrer, emudecer ou se calar a qualquer hora. Um ator cede antes de cada
+Um ou dois falam com Yuri, Ana encerra a conversa, as posições da fila se publicam, a thread dele espera que ele feche,
+o carteiro o visita; Yuri lê aos poucos, e pode morrer, emudecer ou se calar a qualquer hora. Um ator cede antes de cada
 operação que outro pode notar: tomar a trava ou uma vez, enviar, ler. Soltar não precisa de um passo, porque não impede
 ninguém; nem a visita do carteiro de mais de um, porque ele a faz inteira com a vez na mão. A `Conexao` e o `Carteiro`
 são os de verdade, sobre um socket em que cabe um byte.

@@ -83,7 +83,6 @@ EQUIVALENTES = {
     r"maquina.py numero: 9 -> 10 em sock.connect": "só escolhe a rota: nada se envia, e nenhuma porta se alcança",
     r"servidor.py numero: 1024 -> 1025 em request_queue_size": "só muda custo: uma conexão a mais esperando",
     r"servidor.py numero: 0 -> 1 em maquina.ao_fechar_a_janela": "não se lê qual sinal foi, só que houve um",
-    r"limites.py numero: 0 -> 1 em novas: int = 0": INICIO,
     r"limites.py linha: self._faxina = agora -> pass": "só muda custo: procura as visitas antigas em cada uma",
     r"limites.py comparacao: self._faxina <= ha_pouco ": "só muda custo: esquece-as um instante depois",
     r"limites.py comparacao: max\(\(visitas.relato, \*visitas.novas\)\) > ha_pouco ": "só muda custo: ficam um pouco",
