@@ -4,11 +4,11 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from conferidor.dialogo import Falha, Fita, Participante
-from conferidor.processo import NO_WINDOWS, Processo, embaralhadas, porta_livre
+from conferidor.processo import NO_WINDOWS, Processo, porta_livre
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,6 @@ class Alvo:
     pasta: Path | None = None
     prazo: float = 3.0  # segundos de cada passo do diálogo
     subida: float = 10.0  # segundos até aceitar a primeira conexão
-    portas: Iterator[int] = field(default_factory=embaralhadas)  # as que ainda não se deram
 
     @property
     def duracao(self) -> float:
@@ -182,7 +181,7 @@ class Palco:
 
 def com_servidor(alvo: Alvo) -> Palco:
     """Um palco com um servidor novo; `Falha` se o comando não existe."""
-    porta = porta_livre(alvo.portas)
+    porta = porta_livre()
     return Palco(alvo, porta, Processo(alvo.comando, porta, alvo.pasta))
 
 

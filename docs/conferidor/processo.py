@@ -1,6 +1,7 @@
 """Um programa do aluno: como sobe, o que escreve, e como acaba, com tudo o que tiver lançado."""
 
 import contextlib
+import itertools
 import os
 import random
 import shlex
@@ -8,7 +9,7 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from conferidor.dialogo import Falha
@@ -18,15 +19,13 @@ NO_WINDOWS = os.name == "nt"
 PORTAS = range(20_000, 32_000)
 """As que se dão aos programas: longe das que o sistema escolhe para quem se conecta."""
 
-
-def embaralhadas() -> Iterator[int]:
-    """As portas, cada uma uma vez, numa ordem que dois conferidores não repetem."""
-    return iter(random.sample(PORTAS, len(PORTAS)))
+_PROXIMAS = itertools.cycle(random.sample(PORTAS, len(PORTAS)))
+"""Nenhuma se repete tão cedo, ainda que se confiram vários programas juntos; nem a ordem, em dois conferidores."""
 
 
-def porta_livre(portas: Iterator[int]) -> int:
+def porta_livre() -> int:
     """A próxima das portas em que ninguém aceita agora."""
-    for porta in portas:
+    for porta in itertools.islice(_PROXIMAS, len(PORTAS)):
         with socket.socket() as sock, contextlib.suppress(OSError):
             sock.bind(("127.0.0.1", porta))
             return porta
