@@ -395,12 +395,13 @@ def cortada(conexao: Conexao) -> bool:
     return False
 
 
-def test_le_se_mais_de_cada_vez_de_quem_manda_muito():
+def test_le_se_mais_de_cada_vez_de_quem_manda_muito(monkeypatch):
     """A leitura que vem cheia aumenta a seguinte, até um teto; a que não vem, não."""
+    monkeypatch.setattr(maquina, "SEM_ESPERA", 64)
     chegam = 100, 448, 1792, 7168, 28672, 65536, 65536, 100
     conexao = nova(recv=Mock(side_effect=[b"x" * quantos for quantos in chegam]))
     assert [len(conexao.receber()) for _ in chegam] == [*chegam]
-    assert conexao.sock.recv.mock_calls == [call(pedidos) for pedidos in (448, *chegam[1:-1], 65536)]
+    assert conexao.sock.recv.mock_calls == [call(quantos) for quantos in (448, *chegam[1:-1], 65536)]
 
 
 def test_o_prazo_de_uma_leitura(relogio):

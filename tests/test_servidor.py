@@ -482,10 +482,11 @@ def test_um_erro_numa_conexao_fica_no_log_e_as_outras_seguem(servidor, monkeypat
 
 def test_a_porta_se_reserva_antes_de_ser_tomada(abrir_servidor, monkeypatch):
     """No Windows, é o que impede outro programa de escutar nela: tem de vir antes do `bind`."""
-    portas = []
-    monkeypatch.setattr(modulo.maquina, "reservar_porta", lambda sock: portas.append(sock.getsockname()[1]))
+    passos, tomar = [], socket.socket.bind
+    monkeypatch.setattr(modulo.maquina, "reservar_porta", lambda _: passos.append("reserva"))
+    monkeypatch.setattr(socket.socket, "bind", lambda *args: passos.append("toma") or tomar(*args))
     abrir_servidor()
-    assert portas == [0]
+    assert passos == ["reserva", "toma"]
 
 
 def test_o_log_conta_quem_chega_e_quem_nao_se_identifica(abrir_servidor, caplog):
