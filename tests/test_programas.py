@@ -509,10 +509,11 @@ def test_cores(cena: Cena) -> None:
 
 
 def test_um_turno_inteiro(cena: Cena, tmp_path: Path) -> None:
-    """O servidor conta o que houve e, ao encerrar, o turno; só termina com tudo gravado, num pipe que ninguém lia."""
-    pipe = tmp_path / "conversas.csv"
+    """O servidor conta o que houve e, ao encerrar, o turno; só termina com tudo gravado, num pipe que ninguém lia e no rastro."""
+    pipe, filme = tmp_path / "conversas.csv", tmp_path / "aula.jsonl"
     os.mkfifo(pipe)
-    servidor = cena.servidor("--departamentos", "Vendas,Suporte,Pós-venda", "--registro", str(pipe))
+    arquivos = "--registro", str(pipe), "--rastro", str(filme)
+    servidor = cena.servidor("--departamentos", "Vendas,Suporte,Pós-venda", *arquivos)
     servidor.espera_na_tela(f"As conversas são gravadas em {pipe}.\n")
     with open(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as leitor:
         os.set_blocking(leitor.fileno(), True)
@@ -537,10 +538,11 @@ def test_um_turno_inteiro(cena: Cena, tmp_path: Path) -> None:
     transferida = "O cliente Bia foi transferido para Suporte."
     assert textos == ["", transferida, "", *(f"mensagem {numero}" for numero in range(2000)), "Servidor encerrado."]
     tela = re.sub(r"\d+ s\b|(?<=:)\d{4,}", "N", servidor.espera_fim())
-    assert "\x1b" not in tela
+    assert "\x1b" not in tela and filme.read_text(encoding="utf-8").count("FIM:Servidor encerrado.") == 4
     assert re.findall(r"^\d\d:\d\d:\d\d (\[[A-Z-]+\] .*)$", tela, re.MULTILINE)[2:] == [
         "[SERVIDOR] Departamentos: Vendas, Suporte, Pós-venda.",
         f"[SERVIDOR] As conversas são gravadas em {pipe}.",
+        f"[SERVIDOR] O rastro é gravado em {filme}. Depois: python docs/filme.py {filme}",
         "[CONNECT] Ana (ATENDENTE) conectou de 127.0.0.1:N para Vendas, Suporte, Pós-venda.",
         "[PAUSA] Ana (ATENDENTE) está em pausa.",
         "[RE-QUEUE] Ana (ATENDENTE) voltou da pausa.",
