@@ -3,7 +3,7 @@
     python docs/passos/pagina.py              depois de mexer num passo
     python docs/passos/pagina.py --conferir   também roda o conferidor em cada um (um ou dois minutos)
 
-O que se gera fica entre `<!-- diff 3 -->`, ou `<!-- regras 3 -->`, e `<!-- fim -->`. O resto da página é escrito à mão.
+O que se gera fica entre `<!-- diff 3 -->`, ou `<!-- regras 3 -->`, e o comentário seguinte. O resto se escreve à mão.
 """
 
 import difflib
@@ -40,22 +40,28 @@ def conferir_todos() -> list[dict[str, bool]]:
 
 
 def diff(passo: int) -> str:
-    """O que mudou desde o passo anterior, menos o título: cada trecho com a função em que está e uma linha em volta."""
-    nomes = [f"passo{qual}.py" for qual in (passo - 1, passo)]
-    antes, depois = ((PASTA / nome).read_text(encoding="utf-8").splitlines()[1:] for nome in nomes)
-    linhas = list(difflib.unified_diff(antes, depois, n=1, lineterm=""))[2:]
-    for lugar, linha in enumerate(linhas):
-        if trecho := re.match(r"@@ -(\d+)", linha):
-            linhas[lugar] = f"@@ {funcao(antes, int(trecho[1]) - 1)}".rstrip()
+    """O que mudou no código desde o passo anterior: cada trecho com o nome da função em que está."""
+    antes, depois = map(codigo, (passo - 1, passo))
+    linhas = []
+    for o_que, de, ate, de_novo, ate_novo in difflib.SequenceMatcher(None, antes, depois).get_opcodes():
+        if o_que != "equal":
+            saem, entram = antes[de:ate], depois[de_novo:ate_novo]
+            linhas.append(f"@@ {funcao(antes[:de], (saem + entram)[0])}".rstrip())
+            linhas += [f"-{linha}" for linha in saem] + [f"+{linha}" for linha in entram]
     return "\n".join(["```diff", *linhas, "```"])
 
 
-def funcao(linhas: Sequence[str], comeco: int) -> str:
-    """A função em que está o trecho que começa nesta linha; vazio se em nenhuma, ou se o próprio trecho a mostra."""
-    abrem = [linha.strip() for linha in linhas[: comeco + 2] if re.match(r" *(def|class) |\w", linha)]
-    nome = abrem[-1] if abrem else ""
-    mostrada = nome in map(str.strip, linhas[comeco : comeco + 2])
-    return nome if nome.startswith(("def ", "class ")) and not mostrada else ""
+def codigo(passo: int) -> list[str]:
+    """As linhas de um passo, sem as em branco, as docstrings e os comentários."""
+    programa = (PASTA / f"passo{passo}.py").read_text(encoding="utf-8")
+    return re.sub(r'^ *(""".*""")?\n|  # .*', "", programa, flags=re.MULTILINE).splitlines()
+
+
+def funcao(antes: Sequence[str], primeira: str) -> str:
+    """O nome da função em que está o trecho que vem depois destas linhas; vazio se em nenhuma, ou se ele a mostra."""
+    comecos = r" *(?:def|class) (\w+)|\w|(?= *@)"
+    abrem = [comeco for linha in (*antes, primeira) if (comeco := re.match(comecos, linha))]
+    return (abrem[-1][1] or "") if abrem and not re.match(comecos, primeira) else ""
 
 
 def regras(passo: int, notas: Sequence[dict[str, bool]]) -> str:
@@ -84,7 +90,7 @@ def tabela(notas: Sequence[dict[str, bool]]) -> str:
 def trocar(pagina: str, bloco: str, gerar: Callable[[int], str]) -> str:
     """A página com cada bloco deste nome gerado de novo."""
     return re.sub(
-        rf"(<!-- {bloco} (\d) -->\n).*?(?=<!-- fim -->)",
+        rf"(<!-- {bloco} (\d) -->\n).*?(?=<!-- )",
         lambda achado: f"{achado[1]}\n{gerar(int(achado[2]))}\n\n",
         pagina,
         flags=re.DOTALL,
