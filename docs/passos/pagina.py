@@ -65,20 +65,20 @@ def funcao(antes: Sequence[str], primeira: str) -> str:
 
 
 def regras(passo: int, notas: Sequence[dict[str, bool]]) -> str:
-    """Quantas regras valem num passo, e quais passam ou deixam de valer."""
+    """As regras que passam, e as que deixam, de valer num passo; vazio se são as do anterior."""
     valem = [{regra for regra, passou in nota.items() if passou} for nota in [{}, *notas]]
     antes, agora = valem[passo], valem[passo + 1]
-    linhas = [f"**{len(agora)} de {len(notas[passo])}** regras."]
-    for frase, quais in ("Passam a valer", agora - antes), ("Deixam de valer", antes - agora):
+    linhas = []
+    for frase, quais in ("passam a valer", agora - antes), ("deixam de valer", antes - agora):
         if quais:
             nomes = ", ".join(f"`{regra}`" for regra in notas[passo] if regra in quais)
-            linhas += textwrap.wrap(f"{frase} {len(quais)}: {nomes}.", 120, break_on_hyphens=False)
+            linhas += textwrap.wrap(f"Regras que {frase} ({len(quais)}): {nomes}.", 120, break_on_hyphens=False)
     return "\n".join(linhas)
 
 
 def tabela(notas: Sequence[dict[str, bool]]) -> str:
     """Uma linha por passo: o que ele diz de si, quantas linhas tem, quantas regras valem."""
-    linhas = ["| passo | o que muda | linhas | regras |", "| --- | --- | ---: | ---: |"]
+    linhas = [f"| passo | o que muda | linhas | regras, de {len(notas[0])} |", "| --- | --- | ---: | ---: |"]
     for passo in PASSOS:
         programa = (PASTA / f"passo{passo}.py").read_text(encoding="utf-8").splitlines()
         resumo = re.fullmatch(r'"""Passo \d: (.*)\."""', programa[0])[1].replace(r"\\n", r"\n")
