@@ -27,7 +27,7 @@ VOLTOU = r"AVISO:Você foi transferido para .+\.|AVISO:O atendente .+ desconecto
 ENTRANDO = {r"(NOME|SENHA|DEPARTAMENTO):.*": "entrando", r"FIM:.+ (inválido|esgotado).*": "fim", UNIDO: "unido"}
 
 # O que não muda onde se está: respostas e, na conversa, mensagens.
-MAL_ESCRITA = r"AVISO:(Nem tudo o que|Mensagem longa demais|Linha longa demais|JSON inválido|Comando desconhecido).*"
+MAL_ESCRITA = r"AVISO:(Nem tudo o que|(Mensagem|Linha) longa demais|(JSON|Campo .+) inválido|Comando desconhecido).*"
 SO_ATENDENTES = r"AVISO:Só atendentes .+"
 SITUACAO = r"AVISO:Você é o número \d+ de \d+ na fila; atendentes online: \d+(; espera estimada: .+ min)?\."
 NA_FILA = rf"FILA:\d+|{SITUACAO}|AVISO:(Você ainda está na fila|Limite de mensagens).+|{SO_ATENDENTES}|{MAL_ESCRITA}"

@@ -92,7 +92,7 @@ class Pessoa:
     def lixo(self):
         """Nem comandos nem mensagens numeradas; talvez uma fala em nome de outro."""
         sorteado = self.sorte.randbytes(self.sorte.choice((3, 200))).translate(None, b"n:")
-        self.fio.cru.envia(self.sorte.choice((sorteado, b"x" * 6000, "[Outro]: é mentira".encode())) + b"\n")
+        self.fio.cru.envia(self.sorte.choice((sorteado, b"{}", b"x" * 6000, "[Outro]: é mentira".encode())) + b"\n")
 
     def pedir(self):
         self.fio.cru.envia(self.fio.codificar(*self.sorte.choices(PEDIDOS, PESOS[self.diz_pronto])))
