@@ -123,7 +123,7 @@ def test_dobrar_entre_palavras() -> None:
     """Só se parte a palavra maior que uma linha, e do texto só somem os espaços em que se quebrou."""
     sorte = random.Random(8)
     for colunas in (20, 40, 80):
-        for _ in range(50):
+        for _ in range(20):
             palavras = ["".join(sorte.choices("aç漢", k=sorte.choice([1, 5, 12, 12, 100]))) for _ in range(20)]
             linhas = dobrar_entre_palavras(" ".join(palavras), colunas, "  ")
             assert all(largura_total(linha) <= colunas for linha in linhas)
