@@ -3,7 +3,6 @@
 import collections
 import math
 import re
-import unicodedata
 
 from leitor import em_texto
 from modelo import (
@@ -62,8 +61,8 @@ AUTOMATO = {
     },
 }
 
-CONTROLES = "Cc", "Zl", "Zp"  # as categorias que mexem com o terminal de quem lê; e os bidirecionais
-BIDIRECIONAIS = {*"\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"}
+# O que mexe com o terminal de quem lê: os controles, os separadores de linha e os bidirecionais.
+CONTROLES = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 class Fio:
@@ -113,7 +112,7 @@ class Fio:
         passos = AUTOMATO[self.tipo][self.momento].items()
         seguinte = next((momento for forma, momento in passos if re.fullmatch(forma, linha)), None)
         assert seguinte, f"{self.nome}, {self.tipo.value} em {self.momento}, leu {[*self.historia]}"
-        assert not any(letra in BIDIRECIONAIS or unicodedata.category(letra) in CONTROLES for letra in linha)
+        assert not CONTROLES.search(linha)
         if self.momento in ("intervalo", "pausa") and seguinte in ("fila", "unido"):
             self.chamadas -= 1
             assert self.chamadas >= 0, f"chamado sem dizer PRONTO: {[*self.historia]}"

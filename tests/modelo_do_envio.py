@@ -297,7 +297,8 @@ def onde_parou(ator):
 
 
 AZARES = "emudecer", "morrer", "calar_se"
-PEQUENOS = [(azar, o_que) for azar in AZARES for o_que in ({"ha_ana": True}, {"publica": True}, {"falam": (b"ab",)})]
+PEQUENOS = [(azar, {"ha_ana": True}) for azar in AZARES]
+PEQUENOS += [(azar, o_que) for azar in AZARES for o_que in ({"publica": True}, {"falam": (b"ab",)})]
 GRANDES = [(azar, {"falam": (b"a", b"b")}) for azar in AZARES]
 
 

@@ -178,12 +178,12 @@ def encerra(alguem):
 @casos("vai_se", {"sai": Participante.fecha, "encerra": encerra})
 @casos("dela", {"fala": "Até logo.", "encerra": "FIM:", "transfere": "TRANSFERIR:Suporte"})
 def test_o_que_se_cruza_com_o_fim(abrir_servidor, vai_se, dela):
-    """Cem vezes, o que Ana manda no instante em que um cliente se vai não chega ao seguinte, nem a expulsa."""
+    """Trinta vezes, o que Ana manda no instante em que um cliente se vai não chega ao seguinte, nem a expulsa."""
     servidor = abrir_servidor(departamentos=DOIS)
     ana, cliente = servidor.conecta("Ana"), None
     ana.envia("ATENDENTE:Vendas", "Ana", "PRONTO:")
     ana.espera("NOME:", "FILA:OK")
-    for numero in range(100):
+    for numero in range(30):
         seguinte = servidor.conecta(f"C{numero}")
         seguinte.envia("CLIENTE:Vendas", seguinte.nome)
         seguinte.espera("NOME:")

@@ -152,7 +152,7 @@ def test_a_espera_de_quem_erra(abrir_servidor, monkeypatch, o_que_ha):
     """Enquanto a recusa de um demora, nem a senha certa do mesmo endereço se confere; e ninguém fica preso nisso."""
     if o_que_ha in ("fecha", "para_de_escrever") and not hasattr(select, "POLLRDHUP"):
         pytest.skip("só o Linux diz que o outro fechou sem se ler o que ele mandou antes")
-    demora, conferida, conferir = 0.3 if o_que_ha == "espera" else 100 * PRAZO, threading.Event(), Senhas.conferir
+    demora, conferida, conferir = 0.1 if o_que_ha == "espera" else 100 * PRAZO, threading.Event(), Senhas.conferir
     monkeypatch.setattr(Senhas, "conferir", lambda *args: (conferir(*args), conferida.set())[0])
     monkeypatch.setattr(Senhas, "PRIMEIRA", demora)
     servidor = abrir_servidor(senha="xadrez")
