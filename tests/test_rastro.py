@@ -323,16 +323,18 @@ def test_o_nome_de_uma_thread(contado, thread, na_coluna, na_frase):
 
 
 def test_o_arquivo(tmp_path):
-    """É em UTF-8 onde quer que seja, só o dono o lê, e quem o grava é uma thread com o nome dele."""
+    """É em UTF-8 onde quer que seja, só o dono o lê, e a thread de mesmo nome grava o que há sem esperar pelo fim."""
     caminho, daqui = tmp_path / "aula.jsonl", locale.setlocale(locale.LC_CTYPE)
     gravacao = Gravacao(str(caminho))
     locale.setlocale(locale.LC_CTYPE, "C")
     gravacao.iniciar()
     locale.setlocale(locale.LC_CTYPE, daqui)
     assert "rastro" in {thread.name for thread in threading.enumerate()}
+    gravar, gravou = gravacao._arquivo.flush, threading.Event()
+    gravacao._arquivo.flush = lambda: (gravar(), gravou.set())
     gravacao.contar(Acontecimento(Que.TOMOU, quem="Ângela"))
+    assert gravou.wait(PRAZO) and '"Ângela"' in caminho.read_text(encoding="utf-8")
     gravacao.encerrar(PRAZO)
-    assert '"Ângela"' in caminho.read_text(encoding="utf-8")
     assert os.name != "posix" or caminho.stat().st_mode & 0o777 == 0o600
 
 
