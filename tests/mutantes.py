@@ -69,7 +69,7 @@ EQUIVALENTES = {
     r"registro.py numero: .* em BYTES_POR_PENDENTE = ": "só muda custo: um byte",
     r"registro.py numero: 0 -> 1 em gravados = ": "nenhuma linha começa pela quebra",
     r"registro.py linha: self._desistir.wait\(": "só muda custo: com o disco cheio, ao encerrar, tenta sem parar",
-    r"registro.py opcao: functools.lru_cache\(maxsize=1\) ": "só muda custo: guarda mais segundos",
+    r"registro.py .* em @functools.lru_cache\(maxsize=1\) ": "só muda custo: guarda mais segundos",
     r"registro.py comparacao: memoria < LOTE ": "só muda custo: um lote um byte maior",
     r"registro.py numero: .* em (LOTE =|while \(bloco := |fim = \(fim \+ bloco\)\[-4:\])": "só muda custo: lê mais",
     r"rastro.py numero: (10|6|0) -> \d+ em cabem = ": "sem borda cabe o que for",

@@ -298,6 +298,7 @@ def test_fim_entre_dois_blocos(abrir, caminho, sobra, fica):
     assert [celulas[6] for celulas in ler(caminho) if len(celulas) == 7] == [fica.decode(), "depois"]
 
 
+NAO_E_UM_REGISTRO = "não é um registro, ou uma planilha o salvou (a primeira linha não é o cabeçalho)"
 NAO_SAO = {"outra-coisa": b"oi\n", "com-bom": b"\xef\xbb\xbf" + modulo.CABECALHO}
 NAO_SAO |= {"com-ponto-e-virgula": modulo.CABECALHO.replace(b",", b";"), "com-crlf": modulo.CABECALHO[:-1] + b"\r\n"}
 
@@ -306,7 +307,7 @@ NAO_SAO |= {"com-ponto-e-virgula": modulo.CABECALHO.replace(b",", b";"), "com-cr
 def test_o_que_nao_e_um_registro(caminho, conteudo):
     """Um arquivo que não começa pelo cabeçalho exato é recusado, e fica como estava."""
     caminho.write_bytes(conteudo)
-    with pytest.raises(OSError, match=f"^{re.escape(modulo.NAO_E_UM_REGISTRO)}$"):
+    with pytest.raises(OSError, match=f"^{re.escape(NAO_E_UM_REGISTRO)}$"):
         modulo.Registro(str(caminho))
     assert caminho.read_bytes() == conteudo
 
