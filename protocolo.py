@@ -526,8 +526,7 @@ da thread que os lê, e há versões do Python que não o percebem a tempo."""
 
 
 def _recusar_constante(constante: str) -> NoReturn:
-    """`NaN` e as infinitas não são JSON, embora o Python as leia."""
-    raise ValueError(constante)
+    raise ValueError(constante)  # `NaN` e as infinitas não são JSON, embora o Python as leia
 
 
 _DE_JSON = json.JSONDecoder(parse_constant=_recusar_constante).decode

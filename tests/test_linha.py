@@ -164,6 +164,7 @@ def test_dobrar_entre_palavras() -> None:
         (FAMILIA + E_SOLTO, ["backspace"], FAMILIA + "|"),
         (FAMILIA + E_SOLTO, ["esquerda", "esquerda"], "|" + FAMILIA + E_SOLTO),
         (FAMILIA + "x", ["home", "delete"], "|x"),
+        ("abc", ["cima", "baixo", "cima"], "abc|"),
         ("abc", ["f5", "ctrl+g", "ctrl+q", "alt+x"], "abc|"),
     ],
 )
