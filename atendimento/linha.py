@@ -127,7 +127,7 @@ class Linha:
         fim = self.cursor + len(texto)
         self.texto = self.texto[: self.cursor] + texto + self.texto[self.cursor :]
         # Um acento entra no grafema de antes; um ZWJ pode unir o de antes ao de depois.
-        self.cursor = min((limite for limite in self._limites() if limite >= fim), default=len(self.texto))
+        self.cursor = min(limite for limite in self._limites() if limite >= fim)
         return True
 
     def trocar(self, texto: str) -> None:
@@ -173,7 +173,7 @@ class Linha:
 
     def _palavra_seguinte(self) -> int:
         depois = self.texto[self.cursor :]
-        palavras = depois.split(maxsplit=1)
+        palavras = depois.split()
         return self.cursor + depois.index(palavras[0]) + len(palavras[0]) if palavras else len(self.texto)
 
     # O que mais as teclas fazem.

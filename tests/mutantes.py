@@ -25,12 +25,12 @@ from typing import NamedTuple
 RAIZ = Path(__file__).parent.parent
 ARQUIVOS = ["protocolo.py", "servidor.py", *(f"atendimento/{nome}.py" for nome in (
     "filas", "conexao", "carteiro", "maquina", "registro", "turno", "rastro", "opcoes", "terminal",
-    "limites", "identificacao"))]  # fmt: skip
+    "limites", "identificacao", "linha"))]  # fmt: skip
 
 # Primeiro os que mais acham: cada defeito para no primeiro teste que falha.
 TESTES = [f"tests/test_{nome}.py" for nome in (
-    "protocolo", "turno", "filas", "envio", "servidor", "registro", "maquina", "opcoes", "json", "extensoes", "rastro",
-    "limites", "falhas", "programas", "caos", "solucoes", "turma")]  # fmt: skip
+    "protocolo", "turno", "linha", "filas", "envio", "servidor", "registro", "maquina", "opcoes", "json", "extensoes",
+    "rastro", "limites", "falhas", "programas", "caos", "solucoes", "turma")]  # fmt: skip
 
 # Estes procuram um trecho no programa, e o defeito o mudou, ou mudou a forma em que foi escrito: falhar por isso não é
 # achá-lo.
@@ -76,6 +76,8 @@ EQUIVALENTES = {
     r"rastro.py comparacao: quem.tipo is quem.tipo.CLIENTE ": "os dois de cada par guardam a mesma conversa",
     r"rastro.py linha: self._dona = '' -> pass": "só a lê quem pede a trava entre outro a tomar e dizer quem é",
     r"rastro.py linha: escrita = escrita\[:cabem\] -> pass": "só muda custo: corta um a um",
+    r"linha.py comparacao: len\(texto\) <= colunas ": "só muda custo: dobra letra a letra o que já cabia",
+    r"linha.py linha: self._nova = '' -> pass": INICIO,
     r"conexao.py numero: 65536 -> 65537 em ": "só muda custo: um byte a mais por leitura",
     r"conexao.py numero: .* em (BUFFER_DE_ENVIO|CAIXA_CHEIA) = ": "só muda custo: um pouco mais de memória",
     r"conexao.py comparacao: len\(self.caixa\) > self.CAIXA_CHEIA ": "só o byte exato do teto",

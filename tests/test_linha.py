@@ -7,7 +7,6 @@ from atendimento.linha import Linha, dobrar, dobrar_entre_palavras, grafemas, la
 from atendimento.teclas import Colagem, Tecla, Teclas
 
 FAMILIA = "👨‍👩‍👧"
-BRASIL = "🇧🇷"
 E_SOLTO = "e\u0301"  # uma letra e um acento
 
 
@@ -15,6 +14,7 @@ def digitar(linha: Linha, *teclas: str) -> str:
     """Aperta as teclas; devolve o texto com uma barra no lugar do cursor."""
     for tecla in teclas:
         linha.tecla(tecla)
+    assert linha.cursor <= len(linha.texto)
     return f"{linha.texto[: linha.cursor]}|{linha.texto[linha.cursor :]}"
 
 
@@ -94,8 +94,8 @@ def test_sequencia_que_nao_acaba() -> None:
         ("ação", ["a", "ç", "ã", "o"], 4),
         (E_SOLTO + "x", [E_SOLTO, "x"], 2),
         (FAMILIA + "x", [FAMILIA, "x"], 7),
-        ("👍🏽!", ["👍🏽", "!"], 5),
-        (BRASIL + BRASIL, [BRASIL, BRASIL], 4),
+        ("👍🏻👍🏿!", ["👍🏻", "👍🏿", "!"], 9),
+        ("🇦🇿🇿🇦", ["🇦🇿", "🇿🇦"], 4),
         ("漢字", ["漢", "字"], 4),
         ("❤\ufe0f", ["❤\ufe0f"], 2),
         ("\u0301a", ["\u0301", "a"], 1),
@@ -117,6 +117,14 @@ def test_dobrar() -> None:
             assert all(largura_total(linha) <= colunas for linha in (primeira, *outras))
             assert all(linha.startswith("  ") for linha in outras)
             assert primeira + "".join(linha[2:] for linha in outras) == texto
+
+
+def test_a_linha_se_enche() -> None:
+    """Só se quebra o que não cabe: o que enche a linha fica nela, e a continuação também se enche."""
+    assert dobrar("abcdefghi", 4, " ") == ["abcd", " efg", " hi"]
+    assert [dobrar(texto, 4) for texto in ("abcd", "açcd", "abcde")] == [["abcd"], ["açcd"], ["abcd", "e"]]
+    assert dobrar_entre_palavras("um dois", 7, " ") == ["um dois"]
+    assert dobrar_entre_palavras("um dois", 6, " ") == ["um", " dois"]
 
 
 def test_dobrar_entre_palavras() -> None:
@@ -182,9 +190,9 @@ def test_controles_nao_entram() -> None:
 def test_texto_demais_nao_entra() -> None:
     """O que não cabe é recusado inteiro, e o que estava escrito fica."""
     linha = Linha()
-    linha.inserir("abc")
-    assert not linha.inserir("x" * Linha.MAXIMO)
-    assert digitar(linha) == "abc|"
+    assert digitar(linha) == "|" and linha.inserir("abc")
+    assert not linha.inserir("x" * (Linha.MAXIMO - 2))
+    assert digitar(linha) == "abc|" and linha.inserir("x" * (Linha.MAXIMO - 3))
 
 
 def test_historico() -> None:
