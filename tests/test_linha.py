@@ -124,7 +124,10 @@ def test_a_linha_se_enche() -> None:
     assert dobrar("abcdefghi", 4, " ") == ["abcd", " efg", " hi"]
     assert [dobrar(texto, 4) for texto in ("abcd", "açcd", "abcde")] == [["abcd"], ["açcd"], ["abcd", "e"]]
     assert dobrar_entre_palavras("um dois", 7, " ") == ["um dois"]
-    assert dobrar_entre_palavras("um dois", 6, " ") == ["um", " dois"]
+    assert dobrar_entre_palavras("um !dois", 6, " ") == ["um", " !dois"]
+    # A que não cabe em linha nenhuma começa na de antes, se ali couberem duas letras dela.
+    assert dobrar_entre_palavras("abcde fghijklmno", 8, " ") == ["abcde fg", " hijklmn", " o"]
+    assert dobrar_entre_palavras("abcdef ghijklmnop", 8, " ") == ["abcdef", " ghijklm", " nop"]
 
 
 def test_dobrar_entre_palavras() -> None:
@@ -161,6 +164,7 @@ def test_dobrar_entre_palavras() -> None:
         ("abc", ["delete"], "abc|"),
         ("um dois", ["ctrl+w"], "um |"),
         ("um dois  ", ["ctrl+w"], "um |"),
+        ("um", ["home", "ctrl+w"], "|um"),
         ("um dois", ["alt+b"], "um |dois"),
         ("um dois", ["ctrl+esquerda", "ctrl+esquerda"], "|um dois"),
         ("um dois", ["home", "alt+f"], "um| dois"),
@@ -205,11 +209,12 @@ def test_historico() -> None:
     assert digitar(linha, "três", cima) == "dois|"
     assert digitar(linha, cima) == "um|"
     assert digitar(linha, cima) == "um|"
-    assert digitar(linha, baixo, baixo) == "três|"
+    assert digitar(linha, baixo) == "dois|"
+    assert digitar(linha, baixo) == "três|"
     assert digitar(linha, baixo) == "três|"
     linha.levar()
     linha.esquecer()
-    assert digitar(linha, cima) == "|"
+    assert digitar(linha, "quatro", cima) == "quatro|"
 
 
 def test_completar() -> None:
@@ -218,6 +223,7 @@ def test_completar() -> None:
     tab = Tecla("tab")
     for digitado, completo in [
         ("/F", "/fila|"),
+        ("/FILA", "/FILA|"),
         ("/t", "/transferir |"),
         ("/transferir s", "/transferir Sup|"),
         ("/transferir supo", "/transferir Suporte|"),
