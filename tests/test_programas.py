@@ -509,7 +509,7 @@ def test_cores(cena: Cena) -> None:
 
 
 def test_um_turno_inteiro(cena: Cena, tmp_path: Path) -> None:
-    """O servidor conta o que houve e, ao encerrar, o turno; só termina com tudo gravado, também num pipe que ninguém lia."""
+    """O servidor conta o que houve e, ao encerrar, o turno; antes de terminar grava tudo, num pipe que ninguém lia."""
     pipe, filme = tmp_path / "conversas.csv", tmp_path / "aula.jsonl"
     os.mkfifo(pipe)
     arquivos = "--registro", str(pipe), "--rastro", str(filme)
