@@ -105,7 +105,7 @@ class Pessoa:
         return True
 
 
-@pytest.mark.parametrize("vidas", [3, pytest.param(300, marks=pytest.mark.demorado)], ids=["rapido", "longo"])
+@pytest.mark.parametrize("vidas", [2, pytest.param(300, marks=pytest.mark.demorado)], ids=["rapido", "longo"])
 @casos("opcoes", {"como-no-original": {}, "com-tudo-ligado": {"departamentos": DOIS, "devolver": True}})
 def test_caos(abrir_servidor, monkeypatch, opcoes, vidas):
     """Cada um só lê o que podia, e tudo o que o ouvinte diz que lhe foi dito, na ordem; no fim não sobra ninguém."""

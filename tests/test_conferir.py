@@ -101,7 +101,7 @@ def test_cada_regra_tem_um_defeito_que_se_pode_plantar():
 
 def test_uma_amostra_dos_defeitos():
     """Dois defeitos, cada um apontado pela sua regra."""
-    assert not passam_com_o_defeito("fila-posicao", "json-fim")
+    assert not passam_com_o_defeito("fila-posicao", "json-pergunta")
 
 
 @pytest.mark.demorado
