@@ -47,11 +47,16 @@ def esperar_escrita(sock: socket.socket, segundos: float) -> bool:
 def esperar_fim(sock: socket.socket, segundos: float) -> bool:
     """Espera que o outro feche, sem ler o que mandou antes; `False` se passaram `segundos` antes.
 
-    Onde o sistema não sabe dizer isso, só espera.
+    Onde o sistema não sabe dizer isso, só se descobre se não mandou mais nada.
     """
     if not hasattr(select, "POLLRDHUP"):
         time.sleep(segundos)
-        return False
+        try:
+            return not sock.recv(1, socket.MSG_PEEK | SEM_ESPERA)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
     espera = select.poll()
     espera.register(sock, select.POLLRDHUP)
     return bool(espera.poll(segundos * 1000))

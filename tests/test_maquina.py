@@ -56,7 +56,7 @@ def test_esperar(par_de_sockets, monkeypatch, com_poll):
 
 @cada("sabe_se_fechou", True, False)
 def test_esperar_fim(par_de_sockets, monkeypatch, sabe_se_fechou):
-    """O que falta ler não acorda; o outro que fecha, sim, onde o sistema o diz; nos outros, só o tempo passa."""
+    """O que falta ler não acorda; o outro que fecha, sim, onde o sistema o diz; nos outros, se não há o que ler."""
     dormiu = []
     monkeypatch.setattr(maquina.time, "sleep", dormiu.append)
     if not sabe_se_fechou:
@@ -64,11 +64,16 @@ def test_esperar_fim(par_de_sockets, monkeypatch, sabe_se_fechou):
     elif not hasattr(maquina.select, "POLLRDHUP"):
         pytest.skip("o sistema não diz que o outro fechou")
     um, outro = par_de_sockets
+    um.setblocking(False)
+    assert maquina.esperar_fim(um, 0.001) is False
     outro.send(b"x")
     assert maquina.esperar_fim(um, 0.001) is False
     outro.close()
     assert maquina.esperar_fim(um, 0.001) is sabe_se_fechou
-    assert dormiu == [0.001] * 2 * (not sabe_se_fechou)
+    assert um.recv(9) == b"x" and maquina.esperar_fim(um, 0.001) is True
+    assert dormiu == [0.001] * 4 * (not sabe_se_fechou)
+    um.shutdown(socket.SHUT_RDWR)
+    assert maquina.esperar_fim(um, 0.001) is True
 
 
 @pytest.mark.skipif(not hasattr(maquina.select, "poll"), reason="sem poll (Windows)")
