@@ -6,7 +6,6 @@ import time
 from types import SimpleNamespace
 from unittest.mock import Mock, call
 
-import pytest
 from conferidor.regras import ANA_ENCERROU, DESLIGADO, YURI_DESCONECTOU
 from participante import FECHOU, PRAZO, Participante
 from test_protocolo import casos
