@@ -92,7 +92,7 @@ class EntradaPosix(Entrada):
 
     def atenta(self, sim: bool) -> None:
         if self.terminal:
-            modo = termios.tcgetattr(self._descritor)
+            modo = [*self._original]
             modo[0] &= ~termios.IXON  # Ctrl+S pararia a saída, e com ela quem a escreve
             modo[3] &= ~(termios.ICANON | termios.ECHO | termios.ISIG | termios.IEXTEN)
             modo[3] |= 0 if sim else termios.ISIG

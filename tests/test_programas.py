@@ -366,13 +366,17 @@ def test_tecla_de_sair(abrir: Callable) -> None:
         eu.espera_fim()
 
 
-def test_janela_fechada_no_meio_da_linha(fila: Cena) -> None:
-    """Fechar a janela encerra a conversa para o outro, e a meia linha não é enviada."""
-    ana, yuri = fila.conversa()
+def test_janela_fechada_no_meio_da_linha(fila: Cena, tmp_path: Path) -> None:
+    """Fechar a janela encerra a conversa para o outro, a meia linha não é enviada, e não há traceback."""
+    ana, erros = fila.conecta("ATENDENTE", "Ana"), tmp_path / "erros.txt"
+    comando = f"exec {sys.executable} cliente.py --nome Yuri --porta {fila.porta} 2> {erros}"
+    yuri = fila.pilha.enter_context(NoTerminal("-c", f"import os; os.execvp('sh', ['sh', '-c', {comando!r}])"))
+    yuri.espera_no_fim(PARA_ANA)
     yuri.digita("meia linha")
     yuri.espera_no_fim(PARA_ANA + "meia linha")
     yuri.fecha_janela()
     assert "meia linha" not in ana.espera_na_tela("Yuri desconectou.\n")
+    assert (yuri.processo.wait(PRAZO), erros.read_text()) == (128 + signal.SIGHUP, "")
 
 
 @casos("morto, aviso", {"ctrl-c": (False, "*** Servidor encerrado. ***"), "morto": (True, DESCONECTADO)})
