@@ -181,9 +181,7 @@ class Tela:
                 nada_a_esperar = self.ha_pessoa or self._pergunta or self._conversou and not self.par
                 if acabou is Acabou.TUDO or self._fim_da_entrada and not self._a_tratar and nada_a_esperar:
                     raise EOFError
-            if acabou is Acabou.CONVERSA:
-                if self.ha_pessoa:
-                    self._a_tratar.clear()  # começou a ser escrito para quem já saiu
+            if acabou is Acabou.CONVERSA and not (self.ha_pessoa and self._a_tratar):
                 return ""
             if self._a_tratar:
                 return self._a_tratar.popleft()

@@ -597,6 +597,23 @@ def test_console_de_ide(fila: Cena) -> None:
     assert "\x1b" not in yuri.saida and "Sua mensagem" not in yuri.saida
 
 
+@casos("digitado, visto", {
+    "frase": ("segredo de Yuri", "(Chamando o próximo; o que você escreveu não foi enviado.)\n*** Conexão"),
+    "comando": ("/pausa", "(Você está em pausa.)"),
+})  # fmt: skip
+def test_console_de_quem_atende(fila: Cena, digitado: str, visto: str) -> None:
+    """O que só se leu depois do fim da conversa: a frase não vai a ninguém, e isso se diz; o comando vale."""
+    ana = fila.terminal("-c", DE_IDE.replace("cliente", "atendente"), "--nome", "Ana")
+    ana.espera_na_tela("(Se o que chega não aparece, Enter o mostra.)")
+    with fila.conecta("CLIENTE", "Yuri", ate="CONECTADO:Ana\n"):
+        bia = fila.conecta("CLIENTE", "Bia", ate="FILA:1\n")
+        ana.espera_na_tela("falando com Yuri.")
+    ana.espera_na_tela("(Enter chama o próximo.)")
+    ana.digita(f"{digitado}\n")
+    ana.espera_na_tela(visto)
+    assert "segredo" not in bia.saida
+
+
 def test_sem_entrada_ou_saida(fila: Cena) -> None:
     """Com a entrada ou a saída fechadas o programa conversa até o fim, sem traceback."""
     anas, yuris = [], []
