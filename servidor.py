@@ -13,7 +13,7 @@ O que guarda o quê:
 
     Filas.trava          as duas filas e o estado de cada participante
     Participante.vez     a caixa de saída dele, e a escrita no seu socket
-    Servidor.mudou       as conexões abertas, os seus lugares, os erros de senha
+    Servidor.mudou       as conexões abertas, os seus lugares, as senhas erradas e as que esperam a vez
 
 A thread de uma conexão lê uma linha e causa um fato (`Filas.repassar_chat`, `Filas.atender`); o fato muda as filas
 com a trava na mão, toma a vez de quem vai receber, solta a trava e envia.
@@ -70,9 +70,6 @@ class Atendimento(socketserver.BaseRequestHandler):
     request: socket.socket
     server: "Servidor"
 
-    PAUSA = 0.2
-    """Segundos sem ler quem passa do ritmo."""
-
     def setup(self) -> None:
         threading.current_thread().name = f"conexao-{next(self.server.numeros)}"
         self.quem: Conexao = self.server.conexoes[self.request]
@@ -122,7 +119,7 @@ class Atendimento(socketserver.BaseRequestHandler):
                     ouve.esperar_que_escoe(quem)
             linhas = linhas[passam:]
             if linhas and quem.situacao is ABERTA:
-                time.sleep(self.PAUSA)  # fala demais: deixa-se de ler, e a contrapressão do TCP chega a quem escreve
+                time.sleep(ritmo.PAUSA)  # fala demais: deixa-se de ler, e a contrapressão do TCP chega a quem escreve
                 continue
             dados = quem.receber()
             if not dados:

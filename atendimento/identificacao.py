@@ -9,6 +9,7 @@ from typing import Protocol
 
 from atendimento.conexao import Conexao
 from atendimento.filas import LOTADO, SEM_DEPARTAMENTO, Filas
+from atendimento.limites import Ritmo
 from protocolo import (
     MAXIMO_DO_NOME,
     NAO_UTF8,
@@ -37,6 +38,7 @@ class Portaria(Protocol):
     filas: Filas
     senha: str | None  # a dos atendentes, ou nenhuma
     prazo_identificacao: float  # segundos, para cada linha
+    ritmo: int  # linhas por segundo de cada conexão; 0 é sem limite
 
     def cabe_o_cliente(self, quem: Conexao) -> bool:
         """Diz se ainda há um lugar que não seja de quem atende."""
@@ -104,8 +106,7 @@ class Identificacao:
         conferida = False
         while not conferida:
             conferida, espera = self.portaria.conferir_senha(self.quem, self.endereco, certa)
-            if not self.quem.esperar(espera):
-                raise EOFError
+            self._esperar(espera)
         if not certa:
             raise ValueError(SENHA_INCORRETA)
 
@@ -117,10 +118,16 @@ class Identificacao:
     def _primeira_linha(self) -> str | None:
         """A que diz o tipo, e por cujo começo se sabe o formato.
 
-        As que vêm em branco antes dela não contam, nem dão mais prazo. `ValueError` se quem fala é um Telnet.
+        As que vêm em branco antes dela não dizem nada, nem dão mais prazo, mas gastam o ritmo. `ValueError` se quem
+        fala é um Telnet.
         """
-        ate, pedaco, em_branco = self._prazo(), io.BytesIO(), True
+        ate, ritmo, pedaco, em_branco = self._prazo(), Ritmo(self.portaria.ritmo), io.BytesIO(), True
         while em_branco:
+            if not ritmo.tirar(1):
+                if time.monotonic() >= ate:
+                    raise TimeoutError
+                self._esperar(ritmo.PAUSA)
+                continue
             linha = pedaco.readline()
             if not linha:
                 pedaco = io.BytesIO(self._receber(ate))
@@ -147,6 +154,11 @@ class Identificacao:
     def _prazo(self) -> float:
         """O instante até o qual se espera por uma linha que se começa agora a esperar."""
         return time.monotonic() + self.portaria.prazo_identificacao
+
+    def _esperar(self, segundos: float) -> None:
+        """Deixa passar o tempo sem ler."""
+        if not self.quem.esperar(segundos):
+            raise EOFError
 
     def _receber(self, ate: float) -> bytes:
         dados = self.quem.receber(prazo=ate - time.monotonic())

@@ -188,6 +188,9 @@ class Ritmo:
     FOLGA = 10.0
     """Segundos."""
 
+    PAUSA = 0.2
+    """Segundos sem ler quem passa do ritmo."""
+
     def __init__(self, por_segundo: int, relogio: Relogio = time.monotonic) -> None:
         self._por_segundo = por_segundo
         self._relogio = relogio

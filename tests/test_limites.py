@@ -225,7 +225,7 @@ def test_acima_do_ritmo_deixa_se_de_ler(abrir_servidor, monkeypatch, linha, o_qu
     segundos, parou, tirar = [0.0], threading.Event(), Ritmo.tirar
     monkeypatch.setattr(Ritmo, "tirar", lambda *args: tirar(*args) or (args[1] and parou.set()) or 0)
     monkeypatch.setattr(modulo, "Ritmo", lambda por_segundo: Ritmo(por_segundo, lambda: segundos[0]))
-    monkeypatch.setattr(modulo.Atendimento, "PAUSA", 0.005)
+    monkeypatch.setattr(Ritmo, "PAUSA", 0.005)
     servidor = abrir_servidor(ritmo=1)
     ana, yuri = servidor.atendente("Ana", "FILA:OK"), servidor.conecta("Yuri")
     entrada, ultima = EM_JSON if linha == "{" else EM_TEXTO
@@ -249,12 +249,33 @@ def test_acima_do_ritmo_deixa_se_de_ler(abrir_servidor, monkeypatch, linha, o_qu
     servidor.espera_que_fechem()
 
 
+@casos("o_que_ha", {"espera": "espera", "fecha": "fecha", "vence-o-prazo": "vence"})
+def test_as_linhas_em_branco_gastam_o_ritmo(abrir_servidor, monkeypatch, o_que_ha):
+    """Também antes do tipo: quem passa da folga espera, sem ganhar prazo, e o que disse depois delas vale."""
+    segundos, parou, tirar = [0.0], threading.Event(), Ritmo.tirar
+    monkeypatch.setattr(Ritmo, "tirar", lambda *args: tirar(*args) or parou.set() or 0)
+    monkeypatch.setattr(identificacao, "Ritmo", lambda por_segundo: Ritmo(por_segundo, lambda: segundos[0]))
+    monkeypatch.setattr(Ritmo, "PAUSA", 0.005)
+    servidor = abrir_servidor(ritmo=1, prazo_identificacao=0.2 if o_que_ha == "vence" else 100 * PRAZO)
+    alguem = servidor.conecta()
+    alguem.envia(*[""] * 15, "CLIENTE")
+    assert parou.wait(PRAZO)
+    if o_que_ha == "espera":
+        assert not alguem.tem_o_que_ler()
+        segundos[0] += 10
+        alguem.espera("NOME:")
+    elif o_que_ha == "vence":
+        alguem.espera("FIM:Tempo de identificação esgotado.", FECHOU)
+    alguem.fecha()
+    servidor.espera_que_fechem()
+
+
 def test_quem_passa_do_ritmo_nao_ocupa_o_processador(monkeypatch):
     """Enquanto as linhas que já se leram não cabem no ritmo, dorme-se, e não se lê."""
     atendimento, dormidas, linhas = object.__new__(modulo.Atendimento), [], ["oi", "tchau"]
-    atendimento.server, atendimento.quem = Mock(), Mock(situacao=ABERTA, receber=Mock(return_value=b""))
+    atendimento.server, atendimento.quem = Mock(ritmo=1), Mock(situacao=ABERTA, receber=Mock(return_value=b""))
     lidas = atendimento.quem.formato.ler_participante = Mock(return_value=[])
-    monkeypatch.setattr(modulo, "Ritmo", Mock(return_value=Mock(tirar=Mock(side_effect=[0, 1, 0, 1]))))
+    monkeypatch.setattr(Ritmo, "tirar", Mock(side_effect=[0, 1, 0, 1]))
     monkeypatch.setattr(time, "sleep", dormidas.append)
     atendimento.conversar(None, linhas)
     assert lidas.mock_calls == [call([]), call(["oi"]), call([]), call(["tchau"])] and dormidas == [0.2] * 3
