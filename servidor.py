@@ -237,12 +237,14 @@ class Servidor(socketserver.ThreadingTCPServer):
 
     def _aceitar(self) -> None:
         """O laço da thread. Só acaba com `shutdown`: um erro numa conexão não impede as seguintes."""
-        while not self.encerrando:
+        acabou = False
+        while not acabou:
             try:
                 self.serve_forever(poll_interval=0.1)
             except Exception as erro:
                 log.error("Falha do porteiro: %r", erro, extra={"marca": "ERRO"})
                 time.sleep(0.1)  # o que falhou pode falhar de novo na hora
+            acabou = self.encerrando  # só agora: `shutdown` espera por um laço que tenha começado
 
     def server_bind(self) -> None:
         maquina.reservar_porta(self.socket)

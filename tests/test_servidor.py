@@ -540,6 +540,17 @@ def test_com_muitas_de_saida_o_porteiro_as_apressa(monkeypatch, caplog, saem, ve
     assert caplog.messages == [f"Recusada a conexão de 10.0.0.7: {LOTADO[4:]}"]
 
 
+def test_encerrar_antes_de_o_porteiro_comecar(abrir_servidor, monkeypatch):
+    """O sinal que chega enquanto o servidor sobe: o laço que não tinha começado começa, e acaba."""
+    pedir, comecar = modulo.Servidor.shutdown, modulo.Servidor.servir
+    monkeypatch.setattr(modulo.Servidor, "servir", lambda servidor: None)
+    monkeypatch.setattr(modulo.Servidor, "shutdown", lambda servidor: (comecar(servidor), pedir(servidor)))
+    encerrando = threading.Thread(target=abrir_servidor().encerrar, daemon=True)
+    encerrando.start()
+    encerrando.join(PRAZO)
+    assert not encerrando.is_alive()
+
+
 def test_o_porteiro_nao_gira_em_falso(monkeypatch, caplog):
     """O que falhou falharia de novo na hora: ele espera um pouco e, sem descritores, apressa quem se despede."""
     servidor, dormidas = modulo.Servidor(("127.0.0.1", 0), modulo.Filas()), []
