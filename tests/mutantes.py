@@ -41,7 +41,6 @@ PRAZO = 180
 """Segundos para a suíte inteira: um defeito que a trava foi achado."""
 
 DAEMON = "o programa acaba por `os._exit`, que não espera por thread nenhuma"
-PARTE = "só muda custo: onde se parte um fato enorme"
 INICIO = "inicialização que é sempre trocada antes de lida"
 PARTIDO = "só muda custo: onde se parte um fato enorme"
 
