@@ -520,9 +520,9 @@ class Texto(Formato):
 
 # --- O formato JSON -----------------------------------------------------------------------------
 
-MAXIMO_DE_NIVEIS = 100
-"""Listas e objetos uns dentro dos outros numa linha de JSON. Só se usam dois; milhares esgotam a pilha
-da thread que os lê, e há versões do Python que não o percebem a tempo."""
+MAXIMO_DE_LISTAS = 100
+"""Listas e objetos numa linha de JSON. Só se usam dois; milhares, uns dentro dos outros, esgotam a pilha da thread que
+os lê, e há versões do Python que não o percebem a tempo."""
 
 
 def _recusar_constante(constante: str) -> NoReturn:
@@ -643,8 +643,8 @@ class Json(Formato):
         """O objeto JSON da linha, que tem de trazer um comando; `ValueError` se não é um."""
         if linha is None:
             raise ValueError(f"Linha longa demais (máximo de {MAXIMO_DA_LINHA} bytes).")
-        if linha.count("[") + linha.count("{") > MAXIMO_DE_NIVEIS and _niveis(linha) > MAXIMO_DE_NIVEIS:
-            raise ValueError("JSON inválido: há listas e objetos demais, uns dentro dos outros.")
+        if _listas(linha) > MAXIMO_DE_LISTAS and _listas(_CADEIAS.sub("", linha)) > MAXIMO_DE_LISTAS:
+            raise ValueError("JSON inválido: há listas e objetos demais.")
         try:
             objeto = _DE_JSON(linha)
         except ValueError:
@@ -680,10 +680,9 @@ class Json(Formato):
         return limpar(_SUBSTITUTOS.sub("\ufffd", valor))
 
 
-def _niveis(linha: str) -> int:
-    """Quantas listas e objetos, no máximo, estão abertos ao mesmo tempo; num texto de chat, não contam."""
-    passos = (1 if letra in "[{" else -1 for letra in _CADEIAS.sub("", linha) if letra in "[]{}")
-    return max(itertools.accumulate(passos), default=0)
+def _listas(linha: str) -> int:
+    """Quantas listas e quantos objetos a linha abre, contando os colchetes e as chaves dos textos."""
+    return linha.count("[") + linha.count("{")
 
 
 def lotes_do_servidor(recv: Callable[[int], bytes], formato: Formato) -> Iterator[list[Comando]]:
