@@ -124,6 +124,14 @@ def servidor(abrir_servidor) -> ServidorDeTeste:
     return abrir_servidor()
 
 
+@pytest.fixture
+def par_de_sockets():
+    """Dois, já ligados um ao outro."""
+    um, outro = socket.socketpair()
+    with um, outro:
+        yield um, outro
+
+
 def descritores() -> int:
     """Quantos descritores o processo tem abertos; sem `/proc`, não se sabe."""
     return len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0

@@ -4,7 +4,6 @@ import queue
 import threading
 import time
 from types import SimpleNamespace
-from unittest.mock import Mock, call
 
 from conferidor.regras import ANA_ENCERROU, DESLIGADO, YURI_DESCONECTOU
 from participante import FECHOU, PRAZO, Participante
@@ -13,7 +12,6 @@ from test_servidor import LOTADO
 
 import servidor as modulo
 from atendimento import filas, identificacao
-from atendimento.conexao import ABERTA
 from atendimento.limites import DEMAIS, ISENTOS, Lugares, Ritmo, Senhas, origem
 
 ERRADA = "FIM:Senha incorreta."
@@ -221,11 +219,10 @@ EM_JSON = '{"comando":"cliente","nome":"Yuri"}', '{"comando":"mensagem","texto":
 @casos("linha", {"texto": "oi", "vazia": "", "pedido": "FILA:", "longa": "x" * 5000, "json": "{"})
 @casos("o_que_ha", {"fecha": "fecha", "e-despedido": "despedido", "o-servidor-encerra": "encerra"})
 def test_acima_do_ritmo_deixa_se_de_ler(abrir_servidor, monkeypatch, linha, o_que_ha):
-    """Toda linha conta; a que passa da folga só é lida quando cabe, e chega, salvo se antes alguém se despede."""
-    segundos, parou, tirar = [0.0], threading.Event(), Ritmo.tirar
-    monkeypatch.setattr(Ritmo, "tirar", lambda *args: tirar(*args) or (args[1] and parou.set()) or 0)
+    """Toda linha conta; a que passa da folga espera que se durma até caber, e chega, salvo se alguém se despede."""
+    segundos, parou, dormir = [0.0], threading.Event(), time.sleep
+    monkeypatch.setattr(time, "sleep", lambda pausa: (dormir(pausa / 40), pausa == 0.2 and parou.set()))
     monkeypatch.setattr(modulo, "Ritmo", lambda por_segundo: Ritmo(por_segundo, lambda: segundos[0]))
-    monkeypatch.setattr(Ritmo, "PAUSA", 0.005)
     servidor = abrir_servidor(ritmo=1)
     ana, yuri = servidor.atendente("Ana", "FILA:OK"), servidor.conecta("Yuri")
     entrada, ultima = EM_JSON if linha == "{" else EM_TEXTO
@@ -268,14 +265,3 @@ def test_as_linhas_em_branco_gastam_o_ritmo(abrir_servidor, monkeypatch, o_que_h
         alguem.espera("FIM:Tempo de identificação esgotado.", FECHOU)
     alguem.fecha()
     servidor.espera_que_fechem()
-
-
-def test_quem_passa_do_ritmo_nao_ocupa_o_processador(monkeypatch):
-    """Enquanto as linhas que já se leram não cabem no ritmo, dorme-se, e não se lê."""
-    atendimento, dormidas, linhas = object.__new__(modulo.Atendimento), [], ["oi", "tchau"]
-    atendimento.server, atendimento.quem = Mock(ritmo=1), Mock(situacao=ABERTA, receber=Mock(return_value=b""))
-    lidas = atendimento.quem.formato.ler_participante = Mock(return_value=[])
-    monkeypatch.setattr(Ritmo, "tirar", Mock(side_effect=[0, 1, 0, 1]))
-    monkeypatch.setattr(time, "sleep", dormidas.append)
-    atendimento.conversar(None, linhas)
-    assert lidas.mock_calls == [call([]), call(["oi"]), call([]), call(["tchau"])] and dormidas == [0.2] * 3

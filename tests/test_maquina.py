@@ -5,7 +5,7 @@ import runpy
 import signal
 import socket
 import sys
-from unittest.mock import Mock
+from unittest.mock import Mock, call
 
 import pytest
 from participante import PRAZO
@@ -14,13 +14,6 @@ from test_protocolo import cada, casos
 from atendimento import maquina
 
 so_no_linux = pytest.mark.skipif(sys.platform != "linux", reason="só o Linux tem")
-
-
-@pytest.fixture
-def par_de_sockets():
-    um, outro = socket.socketpair()
-    with um, outro:
-        yield um, outro
 
 
 def encher(sock: socket.socket) -> int:
@@ -79,20 +72,11 @@ def test_esperar_fim(par_de_sockets, monkeypatch, sabe_se_fechou):
 @pytest.mark.skipif(not hasattr(maquina.select, "poll"), reason="sem poll (Windows)")
 def test_esperar_conta_em_segundos(monkeypatch):
     """O `poll` conta em milissegundos: sem a conversão, quem espera giraria."""
-    pedidos = []
-
-    class Poll:
-        def register(self, *_: object) -> None:
-            pass
-
-        def poll(self, milissegundos: float) -> list:
-            pedidos.append(milissegundos)
-            return []
-
-    monkeypatch.setattr(maquina.select, "poll", Poll)
+    poll = Mock(return_value=[])
+    monkeypatch.setattr(maquina.select, "poll", lambda: Mock(poll=poll))
     monkeypatch.setattr(maquina.select, "POLLRDHUP", 8192, raising=False)
     esperas = maquina.esperar_leitura, maquina.esperar_escrita, maquina.esperar_fim
-    assert not any(esperar(None, 0.25) for esperar in esperas) and pedidos == [250] * 3
+    assert not any(esperar(None, 0.25) for esperar in esperas) and poll.mock_calls == [call(250)] * 3
 
 
 def test_sem_espera_onde_o_sistema_nao_sabe(monkeypatch):

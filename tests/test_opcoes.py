@@ -78,7 +78,7 @@ ESCOLHE_NUCLEO = hasattr(os, "sched_setaffinity") and getattr(sys, "_is_gil_enab
         "prazo-envio": ("--prazo-envio 2.5", lambda aberto: aberto.carteiro.prazo_envio, 10, 2.5),
         "prazo-de-um-dia": ("--prazo-envio 86400", lambda aberto: aberto.carteiro.prazo_envio, 10, 86_400),
         "senha": ("--senha-atendentes seg\x1bredo", lambda aberto: aberto.senha, None, "segredo"),
-        "departamentos": ("--departamentos 'A , b'", lambda aberto: aberto.filas.departamentos, (), ("A", "b")),
+        "departamentos": ("--departamentos 'A , e\u0301'", lambda aberto: aberto.filas.departamentos, (), ("A", "é")),
         "devolver-a-fila": ("--devolver-a-fila", lambda aberto: aberto.filas.devolver, False, True),
         "rastro": ("--rastro", lambda aberto: type(aberto.rastro), type(None), Rastro),
         "filme": (f"--rastro {os.devnull}", lambda aberto: type(aberto.rastro), type(None), Gravacao),
@@ -122,13 +122,6 @@ def test_senha_no_ambiente(abre, monkeypatch, capsys):
         abre()
     vazia = "a variável FILA_SENHA está vazia: ponha nela a senha dos atendentes, ou apague-a"
     assert fim.value.code == 2 and capsys.readouterr().err.startswith(f"servidor.py: {vazia}\n")
-
-
-def test_endereco_padrao(digita):
-    """Sem opções, o servidor aceita em toda parte, na porta do relatório."""
-    digita("servidor.py")
-    opcoes = modulo.ler_opcoes()
-    assert (opcoes.host, opcoes.porta) == ("0.0.0.0", 12345)
 
 
 def test_host_em_ipv6(abre):
@@ -212,18 +205,10 @@ def test_endereco_na_rede(monkeypatch, rota, interfaces, endereco):
 
 def test_o_registro_e_conferido_enquanto_se_serve():
     """Até haver um sinal, o registro diz de tempos em tempos o que descartou."""
-
-    class Sinais(queue.SimpleQueue):
-        def get(self, timeout: float) -> int:
-            raise next(esperas, pytest.fail.Exception("esperou de novo"))
-
-    class Registro:
-        def conferir(self) -> None:
-            sinais.put(15)
-
-    sinais, esperas = Sinais(), iter([queue.Empty])  # o tempo passou uma vez
-    modulo.esperar_o_sinal(sinais, Registro())
-    assert sinais.qsize() == 1 and not list(esperas)
+    sinais, registro = Mock(empty=Mock(side_effect=[True, False]), get=Mock(side_effect=queue.Empty)), Mock()
+    modulo.esperar_o_sinal(sinais, registro)
+    sinais.get.assert_called_once_with(timeout=0.5)
+    assert registro.conferir.called and not sinais.put.called
 
 
 def test_fechar_a_janela_encerra(monkeypatch):

@@ -331,30 +331,6 @@ def test_agrupamento_e_ordem():
     assert Texto("Yuri").ler_participante(linhas) == comandos
 
 
-PREFIXO = len("[Yuri]: ")  # bytes
-CABE = MAXIMO_DA_LINHA - PREFIXO - len("\n")  # bytes de texto na maior mensagem de Yuri
-
-
-@casos(
-    "dados, aceita",
-    {
-        "com-prefixo": (b"[Yuri]: " + b"x" * CABE, True),
-        "um-a-mais-ja-com-prefixo": (b"[Yuri]: " + b"x" * (CABE + 1), False),
-        "bytes-invalidos": (b"\xff" * (CABE // 3) + b"x" * (CABE % 3), True),
-        "um-a-mais-com-bytes-invalidos": (b"\xff" * (CABE // 3) + b"x" * (CABE % 3 + 1), False),
-        "limpa-cabe": (b"x" * CABE + b"\x00" * PREFIXO, True),
-    },
-)
-def test_limite_da_mensagem(dados, aceita):
-    """A mensagem que enche a linha passa; a que só não cabe pelo prefixo ou por U+FFFD é longa demais."""
-    formato = Texto("Yuri")
-    *_, comando = formato.ler_participante(SeparadorDeLinhas().alimentar(dados + b"\n"))
-    if aceita:
-        assert len(formato.codificar(comando)) == MAXIMO_DA_LINHA
-    else:
-        assert comando == LinhaLonga()
-
-
 @casos("letra", {"1-byte": "x", "2-bytes": "é", "3-bytes": "\ufffd", "4-bytes": "😀"})
 @casos("tamanho", {"nome-curto": 1, "nome-medio": 20, "nome-longo": MAXIMO_DO_NOME})
 def test_nenhuma_linha_que_sai_passa_do_limite(letra, tamanho):

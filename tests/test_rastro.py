@@ -68,13 +68,6 @@ def contado(caplog):
     modulo.log.removeHandler(contado)
 
 
-@pytest.fixture
-def par_de_sockets():
-    um, outro = socket.socketpair()
-    with um, outro:
-        yield um, outro
-
-
 class NosDois(Gravacao):
     """Conta ao arquivo e ao terminal."""
 
