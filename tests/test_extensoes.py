@@ -1,59 +1,22 @@
 """Departamentos, comandos, devolução e registro no fio: o que só com sockets se vê."""
 
-import json
 import random
-import threading
 
 import pytest
 from automato import Fio
 from leitor import Pena
-from modelo import FORA_DE_PAUSA, JA_ACABOU, NA_ESPERA, REGISTRADA, Modelo, Ouvinte
-from participante import FECHOU, PRAZO, Participante
-from test_protocolo import casos
+from modelo import NA_ESPERA, REGISTRADA, Modelo, Ouvinte
+from participante import FECHOU, Participante
+from test_protocolo import casos, cortar
 
 from atendimento.carteiro import Carteiro
-from atendimento.conexao import Conexao
 from protocolo import Consulta, Fim, Mensagem, Pausa, Pronto, Tipo, Transferencia, Volta, validar_departamentos
 
 DOIS = ("Vendas", "Suporte")
 VOLTOU = "AVISO:O atendente Ana desconectou. Você voltou para o início da fila."
 
 
-def em_pedacos(alguem, dados, tamanho):
-    """Manda os bytes de `tamanho` em `tamanho`."""
-    for inicio in range(0, len(dados), tamanho):
-        alguem.envia(dados[inicio : inicio + tamanho])
-
-
 # --- A identificação ----------------------------------------------------------------------------
-
-
-@casos(
-    "dados, onde",
-    {
-        "cliente": (b"CLIENTE\nYuri\nSuporte\n", ("Suporte",)),
-        "cliente-em-minusculas": (b"CLIENTE\nYuri\n  sUPORTE \n", ("Suporte",)),
-        "atendente-de-um": (b"ATENDENTE\nAna\nVendas\n", ("Vendas",)),
-        "atendente-de-dois": (b"ATENDENTE\nAna\nsuporte , VENDAS\n", ("Suporte", "Vendas")),
-        "atendente-de-todos": (b"ATENDENTE\nAna\n\n", ("Vendas", "Suporte", "Crédito")),
-        "atendente-repetido": (b"ATENDENTE\nAna\nVendas,vendas\n", ("Vendas",)),
-        "cliente-na-primeira-linha": (b"CLIENTE:Vendas\nYuri\n", ("Vendas",)),
-        "com-espacos-na-primeira-linha": (b" CLIENTE: vendas \nYuri\n", ("Vendas",)),
-        "atendente-na-primeira-linha": (b"ATENDENTE:Vendas,Suporte\nAna\n", ("Vendas", "Suporte")),
-        "todos-na-primeira-linha": (b"ATENDENTE:*\nAna\n", ("Vendas", "Suporte", "Crédito")),
-        "acento-em-duas-letras": ("ATENDENTE:cre\u0301dito\nAna\n".encode(), ("Crédito",)),
-    },
-)
-@casos("tamanho", {"um-byte": 1, "de-uma-vez": 4096})
-def test_a_escolha_do_departamento(abrir_servidor, dados, onde, tamanho):
-    """É perguntado depois do nome a quem não o disse na primeira linha; não importam maiúsculas nem espaços."""
-    servidor = abrir_servidor(departamentos=validar_departamentos("Vendas,Suporte,Cre\u0301dito"))
-    alguem = servidor.conecta()
-    em_pedacos(alguem, dados, tamanho)
-    perguntas = ["NOME:"] if b":" in dados else ["NOME:", "DEPARTAMENTO:Vendas,Suporte,Crédito"]
-    alguem.espera(*perguntas, "FILA:OK" if b"ATENDENTE" in dados else "FILA:1")
-    (participante,) = servidor.filas.user_states
-    assert participante.departamentos == onde
 
 
 @casos(
@@ -90,21 +53,12 @@ def test_servidor_sem_departamentos(servidor, tipo):
     alguem.espera("FIM:Departamento inválido: este servidor não tem departamentos.", FECHOU)
 
 
-@casos("todos", {"texto": None, "asterisco": "*", "vazio": " ", "lista-vazia": [], "lista": ["*"]})
-def test_todos_onde_nao_ha_departamentos(servidor, todos):
-    """O atendente de todos entra na única fila que há."""
-    ana, livre = servidor.conecta(), ["NOME:", "FILA:OK"] if todos is None else ['{"comando":"fila","posicao":null}']
-    ola = json.dumps({"comando": "atendente", "nome": "Ana", "departamento": todos})
-    ana.envia(*(["ATENDENTE:*", "Ana"] if todos is None else [ola]))
-    ana.espera(*livre)
-    servidor.cliente("Yuri", "CONECTADO:Ana")
-
-
 @casos("tamanho", {"um-byte": 1, "de-cinco": 5, "de-uma-vez": 4096})
 def test_a_senha_vem_antes_do_nome_e_do_departamento(abrir_servidor, tamanho):
     """A ordem das perguntas é senha, nome, departamento, venham as respostas aos pedaços ou todas de uma vez."""
     ana = abrir_servidor(departamentos=DOIS, senha="segredo").conecta()
-    em_pedacos(ana, b"ATENDENTE\nsegredo\nAna\n\nFILA:\n", tamanho)
+    for pedaco in cortar(b"ATENDENTE\nsegredo\nAna\n\nFILA:\n", tamanho):
+        ana.envia(pedaco)
     ana.espera("SENHA:", "NOME:", "DEPARTAMENTO:Vendas,Suporte", "FILA:OK", "AVISO:Nenhum cliente na fila.")
 
 
@@ -118,16 +72,6 @@ def test_a_maior_lista_que_cabe_na_pergunta(abrir_servidor):
     for lista in ",".join(nomes) + "x", "Ven\udcff,Suporte":
         with pytest.raises(ValueError):
             validar_departamentos(lista)
-
-
-@casos("quantos, abreviada", {"cabe": (60, False), "nao-cabe": (99, True)})
-def test_a_recusa_cabe_na_linha(abrir_servidor, quantos, abreviada):
-    """A recusa só abrevia a lista que não caberia na linha: `Participante.linha` confere o limite."""
-    nomes = tuple(f"{numero:040}" for numero in range(quantos))
-    alguem = abrir_servidor(departamentos=nomes).conecta()
-    alguem.envia("CLIENTE:x")
-    lista = "os que o servidor anuncia" if abreviada else ", ".join(nomes)
-    alguem.espera(f"FIM:Departamento inválido: escolha entre {lista}.", FECHOU)
 
 
 # --- Os comandos --------------------------------------------------------------------------------
@@ -150,32 +94,7 @@ def test_o_que_se_escreve_para_transferir(abrir_servidor):
 # --- Entre dois atendimentos ---------------------------------------------------------------------
 
 
-def test_so_se_chama_com_pronto_quem_o_diz(servidor):
-    """Depois do fim, Ana só é chamada quando diz que o leu; o que manda antes não chega ao seguinte, nem a expulsa."""
-    ana = servidor.atendente("Ana", "FILA:OK")
-    ana.envia("PRONTO:", "PRONTO: já volto")  # o primeiro não tem resposta; o segundo é conversa
-    ana.espera("AVISO:Nenhum cliente conectado; a mensagem não foi enviada.")
-    yuri = servidor.cliente("Yuri", "CONECTADO:Ana")
-    bia = servidor.cliente("Bia", "FILA:1")
-    yuri.fecha()
-    ana.espera("CONECTADO:Yuri", "FIM:Atendimento encerrado. O cliente Yuri desconectou.")
-    ana.envia("Até logo, Yuri.", "FIM:", "TRANSFERIR:Suporte", "VOLTA:", "FILA:")
-    ana.espera("AVISO:Nenhum cliente conectado; a mensagem não foi enviada.", JA_ACABOU, JA_ACABOU, FORA_DE_PAUSA)
-    ana.espera("AVISO:Clientes na fila: 1 (Bia).")
-    bia.envia("PRONTO:", "FILA:")
-    bia.espera("AVISO:Só atendentes dizem que estão prontos.")
-    bia.espera("AVISO:Você é o número 1 de 1 na fila; atendentes online: 1; espera estimada: menos de 1 min.")
-    ana.envia("PRONTO:", "Oi, Bia.", "FIM:", "PRONTO:")
-    bia.espera("CONECTADO:Ana", "[Ana]: Oi, Bia.")
-    bia.espera("FIM:Atendimento encerrado. O atendente Ana encerrou a conversa.", FECHOU)
-    ana.espera("CONECTADO:Bia", "FIM:Atendimento encerrado. Você encerrou a conversa.", "FILA:OK")
-
-
-def encerra(alguem):
-    alguem.envia("FIM:")
-
-
-@casos("vai_se", {"sai": Participante.fecha, "encerra": encerra})
+@casos("vai_se", {"sai": Participante.fecha, "encerra": lambda cliente: cliente.envia("FIM:")})
 @casos("dela", {"fala": "Até logo.", "encerra": "FIM:", "transfere": "TRANSFERIR:Suporte"})
 def test_o_que_se_cruza_com_o_fim(abrir_servidor, vai_se, dela):
     """Trinta vezes, o que Ana manda no instante em que um cliente se vai não chega ao seguinte, nem a expulsa."""
@@ -221,26 +140,6 @@ def test_devolvido_a_frente_da_fila(abrir_servidor, cai):
     yuri.espera(NA_ESPERA)
     servidor.atendente("Bruno", "CONECTADO:Yuri", REGISTRADA, "[Yuri]: ainda aqui")
     yuri.espera("CONECTADO:Bruno", REGISTRADA)
-
-
-def test_o_atendente_que_nao_le_tambem_cai(abrir_servidor, monkeypatch):
-    """Cortado por não ler, o atendente perde o cliente para a fila, e não para o fim."""
-    monkeypatch.setattr(Conexao, "BUFFER_DE_ENVIO", 4096)
-    yuri, _ = abrir_servidor(devolver=True, prazo_envio=0.2).par(buffers=4096)
-    parar = threading.Event()
-
-    def falar():
-        while not parar.is_set():
-            yuri.envia(*["x" * 1000] * 20)
-
-    falante = threading.Thread(target=falar)
-    falante.start()
-    try:
-        yuri.espera(VOLTOU)
-    finally:
-        parar.set()
-        falante.join(PRAZO)
-    yuri.espera("FILA:1")
 
 
 # --- Histórias sorteadas: o que a especificação manda dizer a cada um ----------------------------

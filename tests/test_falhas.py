@@ -204,26 +204,6 @@ def test_quem_le_devagar_recebe_tudo_e_segura_quem_escreve(abrir_estreito):
 # --- Muita gente ----------------------------------------------------------------------------------
 
 
-def test_mudos_e_pingados_nao_atrapalham_quem_conversa(abrir_servidor):
-    """Duzentas conexões que não se identificam são fechadas com `FIM:` enquanto um par conversa."""
-    servidor = abrir_servidor()
-    bons = servidor.par()
-    servidor.prazo_identificacao = 0.2  # segundos; dos que chegam a partir de agora
-    pendentes = {servidor.conecta(): i % 2 for i in range(200)}  # metade pinga, metade é muda
-    limite = time.monotonic() + PRAZO
-    while pendentes:
-        assert time.monotonic() < limite, f"{len(pendentes)} continuam conectados"
-        conferir_conversa(*bons)
-        prontos = set(select.select([alguem.sock for alguem in pendentes], [], [], 0.05)[0])
-        for alguem, pinga in list(pendentes.items()):
-            if alguem.sock in prontos:
-                assert alguem.linha().startswith(ESGOTADO.removesuffix("."))
-                alguem.espera(FECHOU)
-                del pendentes[alguem]
-            elif pinga:
-                alguem.envia(b"C")
-
-
 @pytest.mark.parametrize("lugares", [pytest.param(200, id="duzentas"), demorado(1000, id="mil")])
 def test_muitas_conexoes_juntas_sao_todas_atendidas(abrir_servidor, lugares):
     """Quantos clientes cabem nos lugares chegam de uma vez, e cada um tem o seu lugar na fila."""

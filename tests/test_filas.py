@@ -281,16 +281,6 @@ def test_todas_as_ordens_do_comeco(mundo, minimo):
 # --- O que é grande demais para a exploração, e o que o modelo não diz ---------------------------
 
 
-@casos("por_vez", {"uma-a-uma": 1, "de-sete-em-sete": 7, "todas-juntas": 23})
-def test_vinte_mensagens_cabem_na_espera(por_vez):
-    """As vinte primeiras esperam, e são entregues na ordem; as outras são recusadas."""
-    mundo, textos = Mundo(elenco(1, 1)), [f"Lição {numero}" for numero in range(23)]
-    mundo.chega("C0")
-    for inicio in range(0, len(textos), por_vez):
-        mundo.acontece("repassar_chat", "C0", Mensagem("C0", textos[inicio : inicio + por_vez]))
-    mundo.chega("A0")
-
-
 def test_a_consulta_nomeia_dez_clientes():
     """O atendente lê até dez nomes, e reticências se esperam mais."""
     mundo = Mundo(elenco(12, 1))

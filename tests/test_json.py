@@ -301,35 +301,8 @@ def test_lixo_do_servidor_e_descartado(linha):
 
 # --- No fio -------------------------------------------------------------------------------------
 
-LIVRE = objeto(comando="fila", posicao=None)
 NOME_INVALIDO = "Nome inválido: use de 1 a 40 caracteres, sem colchetes."
 DEPARTAMENTO_INVALIDO = "Departamento inválido: escolha entre Vendas, Suporte."
-
-
-@pytest.fixture
-def com_dois(abrir_servidor):
-    """Um servidor com departamentos e senha, e por isso com todas as perguntas."""
-    return abrir_servidor(departamentos=("Vendas", "Suporte"), senha="segredo")
-
-
-def entra(servidor, tipo, nome, *linhas, **campos):
-    """Alguém que diz tudo na primeira linha, em JSON, e já leu `linhas`."""
-    alguem = servidor.conecta(nome)
-    alguem.envia(objeto(comando=tipo, nome=nome, **campos))
-    alguem.espera(*linhas)
-    return alguem
-
-
-def test_identificacao(com_dois):
-    """Quem diz tudo na primeira linha não é perguntado; a quem não diz se pergunta, ainda que responda byte a byte."""
-    entra(com_dois, "atendente", "Bia", LIVRE, departamento=["vendas", "SUPORTE"], senha="segredo")
-    ana = com_dois.conecta("Ana")
-    respostas = [{"comando": "atendente"}, {"comando": "senha", "senha": "segredo"}, {"comando": "nome", "nome": "Ana"}]
-    respostas.append({"comando": "departamento", "departamento": "Suporte"})
-    for byte in "".join(f"{json.dumps(resposta)}\n" for resposta in respostas).encode():
-        ana.envia(bytes([byte]))
-    opcoes = objeto(comando="departamento", opcoes=["Vendas", "Suporte"])
-    ana.espera(objeto(comando="senha"), objeto(comando="nome"), opcoes, LIVRE)
 
 
 @casos(
@@ -345,9 +318,9 @@ def test_identificacao(com_dois):
         "resposta-em-texto": ([objeto(comando="cliente"), "Yuri"], INVALIDO),
     },
 )
-def test_recusa_em_json(com_dois, linhas, motivo):
+def test_recusa_em_json(abrir_servidor, linhas, motivo):
     """Na identificação, todo erro é um `fim` em JSON que diz o motivo."""
-    alguem = com_dois.conecta()
+    alguem = abrir_servidor(departamentos=("Vendas", "Suporte"), senha="segredo").conecta()
     alguem.envia(*linhas)
     *_, ultima = alguem.le_ate(FECHOU)
     assert ultima == fim(motivo)
