@@ -3,10 +3,11 @@
 import random
 
 import pytest
+from test_protocolo import FAMILIA, casos
+
 from atendimento.linha import Linha, dobrar, dobrar_entre_palavras, grafemas, largura_total
 from atendimento.teclas import Colagem, Tecla, Teclas
 
-FAMILIA = "👨‍👩‍👧"
 E_SOLTO = "e\u0301"  # uma letra e um acento
 
 
@@ -25,40 +26,24 @@ def nomes(*nomes_das_teclas: str) -> list[str]:
 # --- O teclado ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("bytes_do_terminal", "teclas"),
-    [
-        ("olá", ["olá"]),
-        ("\r\n\t\x7f\b", nomes("enter", "enter", "tab", "backspace", "backspace")),
-        ("\x01\x1a", nomes("ctrl+a", "ctrl+z")),
-        ("\x1b[A\x1b[B\x1b[C\x1b[D", nomes("cima", "baixo", "direita", "esquerda")),
-        ("\x1bOA\x1bOH\x1bOF", nomes("cima", "home", "end")),
-        ("\x1b[H\x1b[F\x1b[1~\x1b[4~\x1b[7~\x1b[8~", nomes("home", "end") * 3),
-        ("\x1b[3~", nomes("delete")),
-        ("\x1b[1;5D\x1b[1;5C\x1b[1;3D", nomes("ctrl+esquerda", "ctrl+direita", "ctrl+esquerda")),
-        ("\x1bb\x1bf", nomes("alt+b", "alt+f")),
-        ("\x1b[15~\x1b[99;9;9z\x1b[?1u", []),
-        ("\x1b\x1b[D", nomes("esquerda")),
-        ("\x1b\r\x1b[\x03\x1b[1;é", [*nomes("enter", "ctrl+c"), "é"]),
-        ("\x1b[200~a\r\x1b[Ab\x1b[201~c", [Colagem("a\r\x1b[Ab"), "c"]),
-        ("\x1b[200~\x1b[201~x", ["x"]),
-    ],
-    ids=[
-        "texto",
-        "controles com nome",
-        "Ctrl",
-        "setas",
-        "setas de aplicação",
-        "Home e End",
-        "Delete",
-        "Ctrl e Alt com setas",
-        "Alt",
-        "desconhecidas",
-        "Esc e depois seta",
-        "sequência que não acabou",
-        "colagem",
-        "colagem vazia",
-    ],
+@casos(
+    "bytes_do_terminal, teclas",
+    {
+        "texto": ("olá", ["olá"]),
+        "controles com nome": ("\r\n\t\x7f\b", nomes("enter", "enter", "tab", "backspace", "backspace")),
+        "Ctrl": ("\x01\x1a", nomes("ctrl+a", "ctrl+z")),
+        "setas": ("\x1b[A\x1b[B\x1b[C\x1b[D", nomes("cima", "baixo", "direita", "esquerda")),
+        "setas de aplicação": ("\x1bOA\x1bOH\x1bOF", nomes("cima", "home", "end")),
+        "Home e End": ("\x1b[H\x1b[F\x1b[1~\x1b[4~\x1b[7~\x1b[8~", nomes("home", "end") * 3),
+        "Delete": ("\x1b[3~", nomes("delete")),
+        "Ctrl e setas": ("\x1b[1;5D\x1b[1;5C\x1b[1;3D", nomes("ctrl+esquerda", "ctrl+direita", "ctrl+esquerda")),
+        "Alt": ("\x1bb\x1bf", nomes("alt+b", "alt+f")),
+        "desconhecidas": ("\x1b[15~\x1b[99;9;9z\x1b[?1u", []),
+        "Esc e depois seta": ("\x1b\x1b[D", nomes("esquerda")),
+        "sequência que não acabou": ("\x1b\r\x1b[\x03\x1b[1;é", [*nomes("enter", "ctrl+c"), "é"]),
+        "colagem": ("\x1b[200~a\r\x1b[Ab\x1b[201~c", [Colagem("a\r\x1b[Ab"), "c"]),
+        "colagem vazia": ("\x1b[200~\x1b[201~x", ["x"]),
+    },
 )
 def test_teclas(bytes_do_terminal: str, teclas: list[str]) -> None:
     """Cada sequência é uma tecla, venha inteira ou um caractere por vez."""
@@ -87,20 +72,19 @@ def test_sequencia_que_nao_acaba() -> None:
 # --- O que se vê ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("texto", "partes", "colunas"),
-    [
-        ("abc", ["a", "b", "c"], 3),
-        ("ação", ["a", "ç", "ã", "o"], 4),
-        (E_SOLTO + "x", [E_SOLTO, "x"], 2),
-        (FAMILIA + "x", [FAMILIA, "x"], 7),
-        ("👍🏻👍🏿!", ["👍🏻", "👍🏿", "!"], 9),
-        ("🇦🇿🇿🇦", ["🇦🇿", "🇿🇦"], 4),
-        ("漢字", ["漢", "字"], 4),
-        ("❤\ufe0f", ["❤\ufe0f"], 2),
-        ("\u0301a", ["\u0301", "a"], 1),
-    ],
-    ids=["ascii", "acentos", "acento solto", "ZWJ", "tom de pele", "bandeiras", "ideogramas", "variação", "só acento"],
+@casos(
+    "texto, partes, colunas",
+    {
+        "ascii": ("abc", ["a", "b", "c"], 3),
+        "acentos": ("ação", ["a", "ç", "ã", "o"], 4),
+        "acento solto": (E_SOLTO + "x", [E_SOLTO, "x"], 2),
+        "ZWJ": (FAMILIA + "x", [FAMILIA, "x"], 7),
+        "tom de pele": ("👍🏻👍🏿!", ["👍🏻", "👍🏿", "!"], 9),
+        "bandeiras": ("🇦🇿🇿🇦", ["🇦🇿", "🇿🇦"], 4),
+        "ideogramas": ("漢字", ["漢", "字"], 4),
+        "variação": ("❤\ufe0f", ["❤\ufe0f"], 2),
+        "só acento": ("\u0301a", ["\u0301", "a"], 1),
+    },
 )
 def test_grafemas(texto: str, partes: list[str], colunas: int) -> None:
     """O que parece um caractere é um só, e ocupa no máximo estas colunas."""

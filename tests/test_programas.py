@@ -82,10 +82,10 @@ class Cena:
         conexao.espera_na_tela(f"NOME:\n{ate}")
         return conexao
 
-    def conversa(self, **opcoes: object) -> tuple[Conexao, NoTerminal]:
+    def conversa(self, *programa: str, **opcoes: object) -> tuple[Conexao, NoTerminal]:
         """Ana, de `nc`, e Yuri num terminal: já conversando, e com o prompt na tela."""
         ana = self.conecta("ATENDENTE", "Ana")
-        yuri = self.terminal("cliente.py", "--nome", "Yuri", **opcoes)
+        yuri = self.terminal(*(programa or ["cliente.py"]), "--nome", "Yuri", **opcoes)
         yuri.espera_no_fim(*dobrar(PARA_ANA, yuri.colunas))
         return ana, yuri
 

@@ -22,12 +22,11 @@ from pseudoterminal import ENTER, ESQUERDA, TAB, Conexao, NoTerminal, Programa  
 from test_falhas import demorado  # noqa: E402
 from test_programas import ACABOU, ENTROU, INICIO, LIVRE, NAO_ENVIADO, PARA_ANA, PARA_BIA, PARA_YURI  # noqa: E402
 from test_programas import PROMPT, SESSAO_ENCERRADA, Cena, abrir, cena, fila  # noqa: E402
-from test_protocolo import casos  # noqa: E402
+from test_protocolo import FAMILIA, casos  # noqa: E402
 
 __all__ = ["abrir", "cena", "fila"]  # acessórios que os testes pedem pelo nome
 
 INICIO_DE_ANA = [*ENTROU["atendente.py"].split("\n"), LIVRE]
-FAMILIA = "👨‍👩‍👧"
 
 
 def colar(texto: str) -> str:
@@ -179,9 +178,7 @@ def test_ctrl_c_e_ctrl_d(fila: Cena, tecla: str, fim: str) -> None:
 
 def test_colar(fila: Cena) -> None:
     """Nada vai antes do Enter; com ele vão todas as linhas, na ordem, e nenhuma é um comando."""
-    ana = fila.conecta("ATENDENTE", "Ana")
-    yuri = fila.terminal("cliente.py", "--nome", "Yuri")
-    yuri.espera_no_fim(PARA_ANA)
+    ana, yuri = fila.conversa()
     yuri.digita(colar("um\r/sair\rFIM:três\r"))
     yuri.espera_no_fim(PARA_ANA + "um↵/sair↵FIM:três")
     yuri.digita("!")
@@ -194,8 +191,7 @@ def test_colar(fila: Cena) -> None:
 
 def test_colar_muitas_linhas(fila: Cena) -> None:
     """Acima de cinco linhas pergunta antes: Enter envia, Ctrl+C desiste."""
-    ana = fila.conecta("ATENDENTE", "Ana")
-    yuri = fila.terminal("cliente.py", "--nome", "Yuri")
+    ana, yuri = fila.conversa()
     seis = "\n".join("abcdef")
     for tecla in (CTRL_C, ENTER):
         yuri.espera_no_fim(PARA_ANA)
@@ -207,9 +203,7 @@ def test_colar_muitas_linhas(fila: Cena) -> None:
 
 def test_mensagem_longa_demais(fila: Cena) -> None:
     """O que não cabe numa linha do protocolo não vai, e o texto continua na linha, para ser encurtado."""
-    ana = fila.conecta("ATENDENTE", "Ana")
-    yuri = fila.terminal("cliente.py", "--nome", "Yuri", colunas=200)
-    yuri.espera_no_fim(PARA_ANA)
+    ana, yuri = fila.conversa(colunas=200)
     texto = "x" * 4090
     yuri.digita(texto + ENTER)
     yuri.espera_na_tela("(Mensagem longa demais (máximo de 4096 bytes; sobram 3); não foi enviada.)")
@@ -300,15 +294,12 @@ def test_o_que_ja_estava_no_teclado(no_shell: Callable) -> None:
 def test_sinais_que_encerram(fila: Cena) -> None:
     """O terminal volta a ser o que era, e o outro lado sabe."""
     sinais = {signal.SIGTERM: 128 + signal.SIGTERM, signal.SIGHUP: 128 + signal.SIGHUP, signal.SIGINT: 0}
-    anas = [fila.conecta("ATENDENTE", "Ana") for _ in sinais]
-    yuris = [fila.terminal("cliente.py", "--nome", "Yuri") for _ in sinais]
-    for yuri, (sinal, codigo) in zip(yuris, sinais.items()):
-        yuri.espera_no_fim(PARA_ANA)
+    conversas = [fila.conversa() for _ in sinais]
+    for (ana, yuri), (sinal, codigo) in zip(conversas, sinais.items()):
         yuri.digita("meia linha")
         yuri.espera_no_fim(PARA_ANA + "meia linha")
         yuri.processo.send_signal(sinal)
         yuri.espera_fim(codigo)
-    for ana in anas:
         assert "meia linha" not in ana.espera_na_tela("O cliente Yuri desconectou.\n")
 
 
@@ -324,9 +315,7 @@ sys.exit(cliente.main())
 def test_sair_com_a_saida_parada(cena: Cena) -> None:
     """Quem espera que a tela ande não impede o programa de sair."""
     cena.servidor()
-    ana = cena.conecta("ATENDENTE", "Ana")
-    yuri = cena.terminal("-c", COM_PRESSA, "--nome", "Yuri")
-    yuri.espera_no_fim(PARA_ANA)
+    ana, yuri = cena.conversa("-c", COM_PRESSA)
     # Até que, de Ana à tela que não se lê, ninguém tenha onde pôr mais.
     while select.select([], [ana.sock], [], 0.2)[1]:
         ana.sock.send(b"texto\n" * 1_000)
@@ -344,9 +333,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 
 def test_sinais_de_quem_lancou(fila: Cena) -> None:
     """Os bloqueados voltam a valer; o que foi ignorado ao nascer (nohup) continua ignorado."""
-    fila.conecta("ATENDENTE", "Ana")
-    yuri = fila.terminal("-c", SINAIS_DE_QUEM_LANCOU, "cliente.py", "--nome", "Yuri")
-    yuri.espera_no_fim(PARA_ANA)
+    _, yuri = fila.conversa("-c", SINAIS_DE_QUEM_LANCOU, "cliente.py")
     yuri.processo.send_signal(signal.SIGHUP)
     yuri.redimensiona(20)
     yuri.espera_no_fim("Sua mensagem para An", "a:")
