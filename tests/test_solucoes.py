@@ -300,7 +300,7 @@ def test_s13_ataques(solucao, abrir_servidor, ataque):
     servidor = abrir_servidor(prazo_identificacao=0.2, prazo_envio=0.3)
     yuri, ana = servidor.par()
     with em_thread(getattr(solucao, ataque), servidor.endereco[:2]):
-        for numero in range(200):
+        for numero in range(100):
             yuri.envia(f"{numero}")
             ana.espera(f"[Yuri]: {numero}")
     yuri.envia("depois")
