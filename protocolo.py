@@ -16,6 +16,7 @@ import itertools
 import json
 import re
 import unicodedata
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
@@ -520,9 +521,9 @@ class Texto(Formato):
 
 # --- O formato JSON -----------------------------------------------------------------------------
 
-MAXIMO_DE_LISTAS = 100
-"""Listas e objetos numa linha de JSON. Só se usam dois; milhares, uns dentro dos outros, esgotam a pilha da thread que
-os lê, e há versões do Python que não o percebem a tempo."""
+MAXIMO_DE_NIVEIS = 100
+"""Listas e objetos uns dentro dos outros numa linha de JSON. Só se usam dois; milhares esgotam a pilha
+da thread que os lê, e há versões do Python que não o percebem a tempo."""
 
 
 def _recusar_constante(constante: str) -> NoReturn:
@@ -532,6 +533,8 @@ def _recusar_constante(constante: str) -> NoReturn:
 _DE_JSON = json.JSONDecoder(parse_constant=_recusar_constante).decode
 _EM_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _CADEIAS = re.compile(r'"(?:[^"\\]|\\.)*"?')
+_PASSOS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # um nível a mais ou, com sinal, um a menos
+_SEM_PASSO = bytes({*range(256)} - {*b"[]{}"})
 _SUBSTITUTOS = re.compile("[\ud800-\udfff]")  # soltos: os pares o `json` já uniu
 
 
@@ -643,8 +646,8 @@ class Json(Formato):
         """O objeto JSON da linha, que tem de trazer um comando; `ValueError` se não é um."""
         if linha is None:
             raise ValueError(f"Linha longa demais (máximo de {MAXIMO_DA_LINHA} bytes).")
-        if _listas(linha) > MAXIMO_DE_LISTAS and _listas(_CADEIAS.sub("", linha)) > MAXIMO_DE_LISTAS:
-            raise ValueError("JSON inválido: há listas e objetos demais.")
+        if linha.count("[") + linha.count("{") > MAXIMO_DE_NIVEIS and _niveis(linha) > MAXIMO_DE_NIVEIS:
+            raise ValueError("JSON inválido: há listas e objetos demais, uns dentro dos outros.")
         try:
             objeto = _DE_JSON(linha)
         except ValueError:
@@ -680,9 +683,11 @@ class Json(Formato):
         return limpar(_SUBSTITUTOS.sub("\ufffd", valor))
 
 
-def _listas(linha: str) -> int:
-    """Quantas listas e quantos objetos a linha abre, contando os colchetes e as chaves dos textos."""
-    return linha.count("[") + linha.count("{")
+def _niveis(linha: str) -> int:
+    """Quantas listas e objetos, no máximo, estão abertos ao mesmo tempo; num texto de chat, não contam."""
+    # Tudo em C: uma letra por vez, vinte conexões que só mandassem colchetes ocupariam o núcleo.
+    passos = _CADEIAS.sub("", linha).encode("utf-8", "replace").translate(_PASSOS, _SEM_PASSO)
+    return max(itertools.accumulate(array("b", passos)), default=0)
 
 
 def lotes_do_servidor(recv: Callable[[int], bytes], formato: Formato) -> Iterator[list[Comando]]:

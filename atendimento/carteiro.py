@@ -105,7 +105,7 @@ class Carteiro(threading.Thread):
         """Publica as posições, se mudaram. Só fica com os clientes que não tinham onde as receber."""
         if self.filas.posicoes_mudaram:
             for cliente in self.filas.publicar_posicoes():
-                self._visitar(cliente)
+                self._cumprir(self._visitar, cliente)
 
     def _adotar(self, conexao: Conexao) -> None:
         self._cuidados.setdefault(conexao, _Cuidado()).orfa = True

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from atendimento.tela import Tela
-from protocolo import TODOS, Tipo, escolher_departamentos, validar_nome
+from protocolo import TODOS, Tipo, escolher_departamentos, limpar, validar_nome
 
 PERGUNTAS = {
     Tipo.CLIENTE: {
@@ -25,7 +25,7 @@ class Perguntas:
     def __init__(self, tela: Tela, tipo: Tipo, nome: str | None) -> None:
         self.tela = tela
         self.tipo = tipo
-        dadas = {"nome": nome, "senha": os.environ.get("FILA_SENHA")}
+        dadas = {"nome": nome, "senha": limpar(os.environ.get("FILA_SENHA", ""))}  # como o servidor
         self.respostas = {campo: texto for campo, texto in dadas.items() if texto}
         self.da_pessoa: list[str] = []  # os campos que ela respondeu desde a última conexão
         self.departamentos: Sequence[str] = ()  # os que o servidor anunciou

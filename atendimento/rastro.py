@@ -354,7 +354,7 @@ class ConexaoRastreada(Conexao):
     def __init__(self, sock: SocketRastreado, ao_sobrar: Callable[[Conexao], None], rastro: Rastro) -> None:
         super().__init__(sock, ao_sobrar)
         self.vez = TravaRastreada(rastro, sock.dona)
-        self._sobrava = len(self.caixa)  # bytes, da última vez que se contou
+        self._sobrava = 0  # bytes, da última vez que se contou
 
     def por_na_caixa(self, comandos: Sequence[Comando | None]) -> None:
         antes = len(self.caixa)

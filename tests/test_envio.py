@@ -81,7 +81,7 @@ DEFEITOS = {
     "nao-avisa-da-despedida": (Conexao.entregar, {" or self.situacao is not ABERTA": ""}),
     "corta-sem-esvaziar-a-caixa": (Conexao.cortar, {"self.caixa = CORTADA": "_ = CORTADA"}),
     "corta-sem-acordar-quem-le": (Conexao.cortar, {"self.sock.shutdown(socket.SHUT_RDWR)": "pass"}),
-    "posicoes-que-ninguem-envia": (Carteiro._publicar, {"self._visitar(cliente)": "pass"}),
+    "posicoes-que-ninguem-envia": (Carteiro._publicar, {"self._cumprir(self._visitar, cliente)": "pass"}),
     "o-carteiro-nao-envia": (Carteiro._visitar, {"conexao.escoar()": "pass"}),
     "o-carteiro-esquece-a-sobra": (Carteiro._visitar, {"falta = conexao.caixa or": "falta ="}),
     "o-carteiro-esquece-a-despedida": (Carteiro._visitar, {"conexao.situacao is DESPEDIDA or cuidado": "cuidado"}),

@@ -527,7 +527,7 @@ def test_senha_do_atendente(abrir: Callable) -> None:
             ana.espera_tela("\n".join(["Senha dos atendentes:", *INICIO_DE_ANA, PROMPT]))
         else:
             assert ana.espera_fim(1) == "Senha dos atendentes:\n*** Senha incorreta. ***"
-    da_variavel = [cena.terminal("atendente.py", "--nome", "Bia", FILA_SENHA=senha) for senha in ("segredo", "um")]
+    da_variavel = [cena.terminal("atendente.py", "--nome", "Bia", FILA_SENHA=senha) for senha in ("seg\x01redo", "um")]
     da_variavel[0].espera_tela("\n".join([*INICIO_DE_ANA, PROMPT]))
     assert da_variavel[1].espera_fim(1) == "*** Senha incorreta. ***"
 
