@@ -258,7 +258,6 @@ def test_a_hora():
 
 def test_cores_por_participante(contado, monkeypatch):
     """Cada conexão tem a sua cor, a mesma antes e depois de se saber o nome, que não desalinha as colunas."""
-    pytest.importorskip("colorama")
     rastro, comprido = Rastro(), f"conexao-6 {'x' * 40}"
     rastro._cores = True
     for outro in (*(f"conexao-{numero}" for numero in range(1, 7)), comprido, "carteiro"):
