@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import socket
 import sys
 import threading
@@ -87,6 +88,14 @@ def compilados_uma_vez(tmp_path_factory):
         ambiente.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("compilados")))
         ambiente.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_encerra():
+    """Quem pôs a suíte em segundo plano pode ter mandado ignorar o SIGINT, e os programas herdariam isso dela."""
+    antes = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, antes)
 
 
 @pytest.fixture
