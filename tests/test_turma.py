@@ -263,7 +263,6 @@ def test_ctrl_c_no_meio_encerra_com_o_resumo_e_leva_o_servidor_junto(tmp_path):
 def test_num_terminal_o_quadro_e_refeito_no_lugar():
     """No fim há uma linha por atendente, e não uma por fato; nenhuma passa da largura."""
     pytest.importorskip("pty", reason="sem pseudoterminais (Windows)")
-    pytest.importorskip("colorama")
     from pseudoterminal import NoTerminal
 
     with NoTerminal("docs/turma.py", "--ritmo", "10000", "--semente", "7", "--alunos", "5", colunas=60) as terminal:
