@@ -289,12 +289,16 @@ def test_o_teto_vale_para_os_descritores(abrir_servidor, monkeypatch):
 def test_sem_descritor_quem_se_despede_ha_mais_tempo_e_cortado(abrir_servidor, monkeypatch, espera, erro):
     """Cada vez que um descritor falta corta-se uma: das já sem thread, a mais antiga; depois, a que se despede."""
     monkeypatch.setattr(Carteiro, "DESPEDIDA", 100 * PRAZO)
+    sabe, cuidar = queue.SimpleQueue(), Carteiro.cuidar_de
+    monkeypatch.setattr(Carteiro, "cuidar_de", lambda *args: (cuidar(*args), sabe.put(args[1])))
     servidor = abrir_servidor(maximo=3, prazo_envio=100 * PRAZO)
     yuri, ana = servidor.par(buffers=4096)
     yuri.envia(*[LINHA] * 50)
     assert espera.wait(PRAZO)  # o carteiro também cuida de Ana, que não lê, mas não se despede
     for _ in range(5):
         despedido(servidor)  # o primeiro tem o terceiro lugar, e os outros já não acham nenhum
+    while sabe.get(timeout=PRAZO) is not servidor.aceitas[2]:
+        pass  # ele lê a despedida antes que a sua thread chame o carteiro
     aceitar, faltam, esperas = socket.socket.accept, [erro] * 3 + [errno.ECONNABORTED], []
     monkeypatch.setattr("time.sleep", esperas.append)
     monkeypatch.setattr(socket.socket, "accept", lambda sock: falhar(faltam.pop()) if faltam else aceitar(sock))
