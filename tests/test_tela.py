@@ -584,20 +584,27 @@ def test_console_de_ide(fila: Cena) -> None:
     assert "\x1b" not in yuri.saida and "Sua mensagem" not in yuri.saida
 
 
+DE_IDE_QUE_DIZ_QUE_LE = DE_IDE.replace("cliente", "atendente").replace(
+    "readline(self, *limite): ", 'readline(self, *limite): sys.stdout.write("(lendo)\\n"); sys.stdout.flush(); '
+)
+
+
 @casos("digitado, visto", {
-    "frase": ("segredo de Yuri", "(Chamando o próximo; o que você escreveu não foi enviado.)\n*** Conexão"),
+    "frase": ("segredo de Yuri", "(Chamando o próximo; o que você escreveu não foi enviado.)"),
     "comando": ("/pausa", "(Você está em pausa.)"),
 })  # fmt: skip
 def test_console_de_quem_atende(fila: Cena, digitado: str, visto: str) -> None:
     """O que só se leu depois do fim da conversa: a frase não vai a ninguém, e isso se diz; o comando vale."""
-    ana = fila.terminal("-c", DE_IDE.replace("cliente", "atendente"), "--nome", "Ana")
-    ana.espera_na_tela("(Se o que chega não aparece, Enter o mostra.)")
+    ana = fila.terminal("-c", DE_IDE_QUE_DIZ_QUE_LE, "--nome", "Ana")
+    ana.espera_na_tela("(lendo)")
     with fila.conecta("CLIENTE", "Yuri", ate="CONECTADO:Ana\n"):
         bia = fila.conecta("CLIENTE", "Bia", ate="FILA:1\n")
         ana.espera_na_tela("falando com Yuri.")
     ana.espera_na_tela("(Enter chama o próximo.)")
     ana.digita(f"{digitado}\n")
     ana.espera_na_tela(visto)
+    if digitado[0] != "/":
+        ana.espera_na_tela("falando com Bia.")
     assert "segredo" not in bia.saida
 
 
