@@ -420,7 +420,9 @@ def test_encerrar_antes_de_o_porteiro_comecar(abrir_servidor, monkeypatch):
     pedir, comecar = modulo.Servidor.shutdown, modulo.Servidor.servir
     monkeypatch.setattr(modulo.Servidor, "servir", lambda servidor: None)
     monkeypatch.setattr(modulo.Servidor, "shutdown", lambda servidor: (comecar(servidor), pedir(servidor)))
-    encerrando = threading.Thread(target=abrir_servidor().encerrar, daemon=True)
+    servidor = abrir_servidor()
+    encerrando = threading.Thread(target=servidor.encerrar, daemon=True)
     encerrando.start()
     encerrando.join(PRAZO)
     assert not encerrando.is_alive()
+    servidor.porteiro.join(PRAZO)
