@@ -2,6 +2,8 @@
 
 Para acrescentar uma, escreva uma função com o decorador: `palco.par()` dá um cliente e um atendente que já conversam;
 `envia` manda linhas; `espera` exige que as próximas sejam exatamente aquelas. Cada regra tem um servidor só dela.
+
+Escreva também, em `tests/defeitos.py`, o defeito que a faz falhar: só assim se sabe que ela confere alguma coisa.
 """
 
 from conferidor.dialogo import FECHOU, Falha, Participante
