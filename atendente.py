@@ -1,3 +1,4 @@
+# coding: utf-8
 """O programa do atendente: fica disponível e conversa com um cliente depois do outro.
 
 É o `cliente.py` com o que nele é diferente: no fim de uma conversa o cliente sai, e o atendente, quando já o leu, diz
@@ -20,7 +21,7 @@ class Atendente(cliente.Cliente):
 
     entre_conversas = False  # uma acabou, e ainda não dissemos que pode vir a próxima
 
-    def entrar(self) -> bool:
+    def entrar(self) -> bool:  # um Python velho para aqui: é preciso o 3.10
         entrou = super().entrar()
         if entrou:
             self.enviar(Pronto())  # daqui em diante, só se é chamado depois de o dizer de novo

@@ -1,3 +1,4 @@
+# coding: utf-8
 """O programa do cliente: entra na fila, espera a sua vez e conversa com um atendente.
 
 São duas threads, porque são duas as coisas que bloqueiam: a de leitura (`ouvir_servidor`) fica parada no `recv`,
@@ -57,7 +58,7 @@ class Cliente:
     DESPEDIDA = 0.8
     """Segundos que se espera, ao sair, que o servidor feche o seu lado: o que enviamos já terá chegado."""
 
-    def __init__(self, tela: Tela, opcoes: argparse.Namespace) -> None:
+    def __init__(self, tela: Tela, opcoes: argparse.Namespace) -> None:  # um Python velho para aqui: é preciso o 3.10
         self.tela = tela
         self.opcoes = opcoes
         self.formato = Json() if opcoes.json else Texto()

@@ -1,3 +1,4 @@
+# coding: utf-8
 """O servidor da fila de atendimento, de ponta a ponta: a vida de uma conexão, o servidor e o programa.
 
 As threads:
@@ -67,7 +68,7 @@ log = logging.getLogger("fila")
 class Atendimento(socketserver.BaseRequestHandler):
     """Identifica-se, entra na fila, fala até sair. O socket é `request`; quem está do outro lado dele, `quem`."""
 
-    request: socket.socket
+    request: socket.socket  # um Python velho para aqui: é preciso o 3.10
     server: "Servidor"
 
     def setup(self) -> None:

@@ -101,7 +101,8 @@ def por_que_nao_sobe(alvo: Alvo) -> Falha | None:
 
 def conferir_servidor(regras: Sequence[Regra], alvo: Alvo) -> Iterator[Resultado]:
     """Os resultados, pela ordem das regras; se o servidor nem sobe, nenhuma roda."""
-    if falha := por_que_nao_sobe(alvo):
+    falha = por_que_nao_sobe(alvo)
+    if falha:
         return (Resultado(regra, falha) for regra in regras)
     return conferir(regras, alvo)
 

@@ -386,7 +386,8 @@ def mostrar(jogo: Jogo) -> None:
     memoria = jogo.sala.memoria()
     for nome in jogo.fase.vista:
         print(f"  {nome:<18} {memoria[nome]}")
-    if defeito := jogo.defeito():
+    defeito = jogo.defeito()
+    if defeito:
         print(f"\n  QUEBROU: {defeito}.\n  {jogo.fase.moral}")
     elif not jogo.podem():
         print("\n  Todas acabaram, e nada se quebrou. Com d ou r se tenta outra ordem; com t, todas.")

@@ -8,6 +8,8 @@ A página é um arquivo só e abre sem rede, em qualquer navegador. O seu texto 
 nela os acontecimentos.
 """
 
+from __future__ import annotations
+
 import json
 import sys
 from pathlib import Path

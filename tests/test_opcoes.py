@@ -328,6 +328,8 @@ def test_uso_errado(digita, capsys, linha, erro):
     assert erros == f"{programa}: {erro}\nUse --ajuda para ver as opções.\n"
 
 
+PROGRAMAS = ["servidor.py", "cliente.py", "atendente.py"]
+DA_DOCUMENTACAO = [arquivo for arquivo in (RAIZ / "docs").glob("**/*.py") if arquivo.parent.name != "conferidor"]
 UM_PYTHON_VELHO = """
 import runpy, sys
 sys.version_info = (3, 9, 18)
@@ -335,15 +337,48 @@ runpy.run_path(sys.argv[1], run_name="__main__")
 """
 
 
-@pytest.mark.parametrize("programa", ["servidor.py", "cliente.py", "atendente.py"])
+@pytest.mark.parametrize("programa", [*PROGRAMAS, "docs/conferir.py"])
 def test_python_velho_demais(programa):
     """O programa diz de qual precisa: para chegar a dizê-lo, ele e o que importa antes têm de se compilar lá."""
-    for arquivo in {programa, "cliente.py", "atendimento/__init__.py"}:
+    for arquivo in {programa, "cliente.py", "atendimento/__init__.py", "docs/conferidor/__init__.py"}:
         ast.parse((RAIZ / arquivo).read_text(encoding="utf-8"), feature_version=(3, 7))
     comando = [sys.executable, "-c", UM_PYTHON_VELHO, programa]
-    fim = subprocess.run(comando, cwd=RAIZ, capture_output=True, encoding="utf-8", env=os.environ | {"PYTHONUTF8": "1"})
+    ambiente = os.environ | {"PYTHONUTF8": "1", "PYTHONPATH": "docs"}
+    fim = subprocess.run(comando, cwd=RAIZ, capture_output=True, encoding="utf-8", env=ambiente)
     precisa = "Este programa precisa do Python 3.10 ou mais novo; este é o 3.9.\n"
     assert (fim.returncode, fim.stdout, fim.stderr) == (1, "", precisa)
+
+
+PARA_AQUI = "  # um Python velho para aqui: é preciso o 3.10"
+
+
+def anotacoes(arvore: ast.AST) -> list[ast.expr]:
+    """Os tipos de tudo o que os diz."""
+    nos = ast.walk(arvore)
+    return [vars(no)[campo] for no in nos for campo in ("annotation", "returns") if getattr(no, campo, None)]
+
+
+@pytest.mark.parametrize("programa", PROGRAMAS)
+def test_python_2(programa):
+    """Ele mostra a primeira linha que não compila, e ela diz de qual se precisa."""
+    linhas = (RAIZ / programa).read_text(encoding="utf-8").splitlines()
+    arvore = ast.parse("\n".join(linhas))
+    do_3 = anotacoes(arvore) + [no for no in ast.walk(arvore) if isinstance(no, ast.JoinedStr)]
+    assert linhas[0] == "# coding: utf-8" and linhas[min(no.lineno for no in do_3) - 1].endswith(PARA_AQUI)
+
+
+@pytest.mark.parametrize("arquivo", DA_DOCUMENTACAO, ids=lambda arquivo: arquivo.stem)
+def test_python_velho_na_documentacao(arquivo):
+    """Em 3.8 e 3.9 ele roda, ou para na linha que diz de qual precisa, ou o diz o primeiro módulo que importa."""
+    texto = arquivo.read_text(encoding="utf-8")
+    arvore = ast.parse(texto)
+    importados = re.findall(r"^(?:from|import) (\w+)", texto, re.MULTILINE)
+    if do_310 := [no.lineno for no in ast.walk(arvore) if isinstance(no, ast.Match)]:
+        assert texto.splitlines()[min(do_310) - 1].endswith(PARA_AQUI)
+    elif do_projeto := [nome for nome in importados if nome not in sys.stdlib_module_names]:
+        assert do_projeto[0] in ("atendimento", "conferidor", "experimento")
+    elif "__future__" not in importados:
+        assert not re.search(r"[|\[]", " ".join(map(ast.unparse, anotacoes(arvore))))
 
 
 DA_CONVERSA = "--host= --porta= --nome= --departamento= --json --sem-som", ["127.0.0.1", "12345"], []

@@ -13,7 +13,7 @@ titulo("1. Duas mensagens, um recv")
 yuri, ana = socket.socketpair()
 yuri.sendall("Olá!".encode())
 yuri.sendall("Tudo bem?".encode())
-while len(coladas := ana.recv(1024, socket.MSG_PEEK)) < len("Olá!Tudo bem?".encode()):
+while len(ana.recv(1024, socket.MSG_PEEK)) < len("Olá!Tudo bem?".encode()):
     pass  # espia, sem tirar nada, até os dois terem chegado
 coladas = ana.recv(1024)
 ver("Yuri mandou", [b"Ol\xc3\xa1!", b"Tudo bem?"])

@@ -5,6 +5,7 @@
 """
 
 import errno
+import re
 import runpy
 import signal
 import sys
@@ -12,21 +13,15 @@ from pathlib import Path
 
 
 def main() -> None:
-    match sys.argv[1:]:
-        case [passo]:
-            porta = "12345"
-        case [passo, "--porta", porta]:
-            pass
-        case _:
-            sys.exit(__doc__)
-    arquivo = Path(__file__).with_name(f"passo{passo}.py")
-    if not arquivo.exists() or not porta.isdecimal():
+    pedido = re.fullmatch(r"([0-7])( --porta (\d+))?", " ".join(sys.argv[1:]))
+    if not pedido:
         sys.exit(__doc__)
+    passo, porta = pedido[1], pedido[3] or "12345"
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # os dois primeiros, e no Windows quase todos, não acabariam
     print(f"O passo {passo}, na porta {porta}. Ctrl+C encerra.", flush=True)
     sys.argv[1:] = [porta]
     try:
-        runpy.run_path(str(arquivo), run_name="__main__")
+        runpy.run_path(str(Path(__file__).with_name(f"passo{passo}.py")), run_name="__main__")
     except (OSError, OverflowError) as erro:
         if getattr(erro, "errno", None) == errno.EADDRINUSE:
             sys.exit(f"A porta {porta} já está em uso. Feche o outro servidor, ou diga outra porta.")

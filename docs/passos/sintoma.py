@@ -6,6 +6,8 @@
 Os outros sintomas, o conferidor e o escalonador mostram.
 """
 
+from __future__ import annotations
+
 import contextlib
 import socket
 import subprocess

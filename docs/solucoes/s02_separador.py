@@ -5,6 +5,8 @@ antes de separar é a armadilha: o corte pode cair no meio de um acento. Compara
 a este a limpeza dos caracteres de controle.
 """
 
+from __future__ import annotations
+
 MAXIMO = 4096  # bytes, com o \n
 
 

@@ -7,6 +7,8 @@ texto). O segundo pedaço espera a confirmação do primeiro, e o outro lado, qu
 responder, demora a confirmar: cerca de 40 ms no Linux. `TCP_NODELAY` manda os dois na hora.
 """
 
+from __future__ import annotations
+
 import socket
 import statistics
 import threading

@@ -12,9 +12,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
+# Antes dos outros: é quem diz de que Python se precisa.
+from atendimento import filas  # noqa: E402
 import protocolo  # noqa: E402
 import servidor  # noqa: E402
-from atendimento import filas  # noqa: E402
 
 
 @dataclass(slots=True)

@@ -6,6 +6,8 @@ Uma bomba para cada sentido, cada uma numa thread. O fim do fluxo também tem de
 repassasse bytes deixaria o outro lado esperando para sempre.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 import socket

@@ -6,6 +6,8 @@ Cada ataque é uma função que recebe o endereço. O que o servidor faz contra 
 procure no código a linha que o faz.
 """
 
+from __future__ import annotations
+
 import contextlib
 import socket
 import sys
