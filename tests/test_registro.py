@@ -511,7 +511,7 @@ def test_memoria_limitada(abrir, monkeypatch, quantos, nome):
     registro = abrir(parado=True)
     parar(registro)
     tracemalloc.start()
-    for numero in range(1_500 // quantos + 150):
+    for numero in range(1_500 // quantos + 300):  # em 32 bits cada texto ocupa menos
         nomes = {"de": f"Yuri {nome}{numero}", "para": f"Ana {nome}{numero}", "departamento": nome}
         ouvir(registro, *map(chr, range(1000, 1000 + quantos)), numero=numero, **nomes)
     ocupada, _ = tracemalloc.get_traced_memory()
