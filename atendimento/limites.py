@@ -77,15 +77,16 @@ class Lugares:
 
     def dar(self, conexao: Hashable, endereco: str) -> Fim | None:
         """Dá um lugar a quem chega; devolve o motivo, se não o dá."""
-        visitas, agora = self._visitas_de(origem(endereco)), self._relogio()
-        if self.por_endereco and origem(endereco) not in self._isentos:
+        de_onde, agora = origem(endereco), self._relogio()
+        visitas = self._visitas_de(de_onde)
+        if self.por_endereco and de_onde not in self._isentos:
             # Só se guardam tantas quanto podem ser: se a mais antiga delas é de há pouco, as outras também são.
             novas_demais = len(visitas.novas) == self.por_endereco and agora < visitas.novas[0] + self.JANELA
             if novas_demais or visitas.abertas >= self.por_endereco:
                 return DEMAIS
         if len(self) >= self.maximo:
             return LOTADO
-        self._ocupados[conexao] = origem(endereco)
+        self._ocupados[conexao] = de_onde
         visitas.abertas += 1
         visitas.novas.append(agora)
         return None
