@@ -208,10 +208,12 @@ class Cliente:
         return Fim(PRAZO_ESGOTADO if self.perguntas.da_pessoa else "Desconectado do servidor.")
 
 
-MOTIVOS = {
+SEM_CAMINHO = errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL
+"""Os dois últimos são de quem não tem IPv6, e de um endereço dele que não diz por que interface, como `fe80::1`."""
+
+MOTIVOS = dict.fromkeys(SEM_CAMINHO, "não há caminho até lá") | {
     errno.ECONNREFUSED: "a conexão foi recusada",
-    errno.ENETUNREACH: "não há caminho até lá",
-    errno.EHOSTUNREACH: "não há caminho até lá",
+    errno.EPERM: "o sistema não deixa",
 }
 
 

@@ -303,8 +303,8 @@ class Nucleos:
         try:
             # Ao acaso: dois servidores na mesma máquina não escolhem sempre o mesmo.
             self._usar([random.choice(self._todos)] if multidao else self._todos)
-        except OSError as erro:  # sem /proc, ou sem descritores para o ler
-            log.warning("Não foi possível escolher o núcleo das threads: %s. Seguem como estão.", erro)
+        except OSError:  # não há, ou faltam descritores
+            log.warning("Sem ler /proc não se escolhe o núcleo das threads. Seguem como estão.")
             self._todos = []
 
     @staticmethod

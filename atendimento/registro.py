@@ -65,6 +65,9 @@ MOTIVOS = {
     "EISDIR": "é uma pasta",
     "ENOENT": "a pasta não existe",
     "ENOTDIR": "a pasta não existe",
+    "ENAMETOOLONG": "o nome é comprido demais",
+    "EMFILE": "faltam descritores",
+    "ENFILE": "faltam descritores",
 }
 """Pelo nome, e não pelo número: nem todo sistema tem todos."""
 

@@ -1,5 +1,6 @@
 """A saída de um programa: se é um terminal, o que ela aceita, e as cores."""
 
+import contextlib
 import os
 from typing import TextIO
 
@@ -21,8 +22,8 @@ def e_terminal(fluxo: TextIO | None) -> bool:
 
 
 def aceitar_tudo(fluxo: TextIO | None) -> None:
-    """O que o fluxo não sabe ler ou escrever passa a ser um `?`, se ele é um fluxo do Python."""
-    if hasattr(fluxo, "reconfigure"):
+    """O que o fluxo não sabe ler ou escrever passa a ser um `?`, se ele é um fluxo do Python, e aberto."""
+    with contextlib.suppress(AttributeError, ValueError):
         fluxo.reconfigure(errors="replace")
 
 

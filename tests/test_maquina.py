@@ -240,8 +240,8 @@ def test_nucleos_sem_proc(threads, monkeypatch, caplog):
     for threads.ha in (100, 1, 100):
         nucleos.ajustar()
     (frase,) = [linha.getMessage() for linha in caplog.records]
-    assert frase.startswith("Não foi possível escolher o núcleo das threads: ")
-    assert frase.endswith(". Seguem como estão.") and threads.onde == {}
+    assert frase == "Sem ler /proc não se escolhe o núcleo das threads. Seguem como estão."
+    assert threads.onde == {}
 
 
 # --- O endereço -----------------------------------------------------------------------------------

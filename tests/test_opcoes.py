@@ -522,8 +522,19 @@ def test_o_log_sem_uma_saida_do_sistema(monkeypatch, capfd):
     na_ide = DeIDE()
     registrar(na_ide, monkeypatch)
     assert na_ide.getvalue().endswith(" [SERVIDOR] Olá!\n")
-    registrar(None, monkeypatch)
+    with open(os.devnull, "w") as fechada:
+        pass
+    for nenhuma in None, fechada:
+        registrar(nenhuma, monkeypatch)
     assert capfd.readouterr() == ("", "")
+
+
+def test_por_que_nao_se_conecta():
+    """Os erros comuns de quem se conecta têm nome em português: `fe80::1`, por exemplo, não diz por que interface."""
+    sem_caminho = ["ENETUNREACH", "EHOSTUNREACH", "EADDRNOTAVAIL", "EAFNOSUPPORT", "EINVAL"]
+    motivos = dict.fromkeys(sem_caminho, "não há caminho até lá") | {"EPERM": "o sistema não deixa"}
+    assert {nome: cliente.motivo(OSError(getattr(errno, nome), "x")) for nome in motivos} == motivos
+    assert cliente.motivo(OSError(errno.EPIPE, "x")) == "x"
 
 
 @casos("erro", {"caiu": BrokenPipeError(), "sem-caminho": OSError(errno.EHOSTUNREACH, "x"), "sumiu": TimeoutError()})

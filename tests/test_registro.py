@@ -342,6 +342,7 @@ def test_motivos():
     """Os erros comuns têm nome em português; os outros, o do sistema, ou do Python."""
     erros = {"ENOSPC": "disco cheio", "EFBIG": "o arquivo chegou ao tamanho máximo", "EACCES": "sem permissão"}
     erros |= {"EPERM": "sem permissão", "EIO": "defeito no disco", "EROFS": "o disco é só para leitura"}
+    erros |= {"EMFILE": "faltam descritores", "ENAMETOOLONG": "o nome é comprido demais"}
     erros |= {"EDQUOT": "cota de disco esgotada", "EPIPE": os.strerror(errno.EPIPE)}
     deste_sistema = {nome: numero for numero, nome in errno.errorcode.items()}  # no Windows, a cota é só a da rede
     numeros = {deste_sistema[nome]: texto for nome, texto in erros.items() if nome in deste_sistema}
