@@ -46,7 +46,8 @@ COLUNA = 8
 _LINHAS = re.compile(rb"[^\n]*\n|[^\n]+")
 
 _OCULTA = SENHA_OCULTA.encode()
-_CAMPO_SENHA = re.compile(rb'"senha"\s*:\s*"?((?:[^"\\\n]|\\.?)*)')  # e o valor, ainda que lhe falte o fim
+# O valor vai até as aspas que o fecham, se é um texto; senão, até o fim da linha.
+_CAMPO_SENHA = re.compile(rb'"senha"\s*:\s*"?((?<=")(?:[^"\\\n]|\\.?)*|(?<!")[^\n]*)')
 
 
 class Que(enum.Enum):

@@ -122,6 +122,10 @@ CHEGAM = {
         b'\n\xef\xbb\xbf{"senha" : "xa\\"drez" ,"nome":"Ana"}\n{"senha":"xa\xc3\xa7"}\n{"senha":77}\n{"senha":""}\n',
         b'\n\xef\xbb\xbf{"senha" : "????" ,"nome":"Ana"}\n{"senha":"????"}\n{"senha":????\n{"senha":""}\n',
     ),
+    "json-de-outro-jeito": (
+        b'{"senha":["xadrez"]}\n{"senha": {"a":"xadrez"}}\n',
+        b'{"senha":????\n{"senha": ????\n',
+    ),
     "json-sem-senha": (b'{"comando":"mensagem","texto":"a senha"}\n', b'{"comando":"mensagem","texto":"a senha"}\n'),
 }
 
