@@ -22,9 +22,11 @@ def e_terminal(fluxo: TextIO | None) -> bool:
 
 
 def aceitar_tudo(fluxo: TextIO | None) -> None:
-    """O que o fluxo não sabe ler ou escrever passa a ser um `?`, se ele é um fluxo do Python, e aberto."""
-    with contextlib.suppress(AttributeError, ValueError):
+    """O que o fluxo não sabe ler ou escrever passa a ser um `?`, e o que não cabe agora espera, se ele o permite."""
+    with contextlib.suppress(AttributeError, ValueError):  # não é do Python, ou está fechado
         fluxo.reconfigure(errors="replace")
+    with contextlib.suppress(AttributeError, ValueError, OSError):
+        os.set_blocking(fluxo.fileno(), True)  # quem divide o terminal conosco pode tê-lo mudado
 
 
 def usar_cores(saida: TextIO | None) -> bool:

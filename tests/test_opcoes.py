@@ -463,6 +463,16 @@ def test_cores_em_cada_sistema(monkeypatch, sistema, colorama, cores):
         colorama.just_fix_windows_console.assert_called_once()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="lá um pipe sempre espera")
+def test_a_saida_que_outro_programa_mudou():
+    """Quem divide o terminal conosco pode tê-lo posto para não esperar: o que não coubesse se perderia."""
+    leitura, escrita = os.pipe()
+    os.set_blocking(escrita, False)
+    with open(leitura), open(escrita, "w") as saida:
+        terminal.aceitar_tudo(saida)
+        assert os.get_blocking(escrita)
+
+
 def test_colorir():
     """A cor é a pedida, e o texto volta à de antes; sem cores, ou sem cor, nada muda."""
     assert terminal.colorir("oi", "magenta", True) == "\x1b[35moi\x1b[0m"
