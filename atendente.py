@@ -21,7 +21,7 @@ class Atendente(cliente.Cliente):
 
     entre_conversas = False  # uma acabou, e ainda não dissemos que pode vir a próxima
 
-    def entrar(self) -> bool:  # um Python velho para aqui: é preciso o 3.10
+    def entrar(self) -> bool:  # um Python velho desiste aqui: use o 3.10
         entrou = super().entrar()
         if entrou:
             self.enviar(Pronto())  # daqui em diante, só se é chamado depois de o dizer de novo

@@ -58,7 +58,7 @@ class Cliente:
     DESPEDIDA = 0.8
     """Segundos que se espera, ao sair, que o servidor feche o seu lado: o que enviamos já terá chegado."""
 
-    def __init__(self, tela: Tela, opcoes: argparse.Namespace) -> None:  # um Python velho para aqui: é preciso o 3.10
+    def __init__(self, tela: Tela, opcoes: argparse.Namespace) -> None:  # um Python velho desiste aqui: use o 3.10
         self.tela = tela
         self.opcoes = opcoes
         self.formato = Json() if opcoes.json else Texto()

@@ -68,7 +68,7 @@ log = logging.getLogger("fila")
 class Atendimento(socketserver.BaseRequestHandler):
     """Identifica-se, entra na fila, fala até sair. O socket é `request`; quem está do outro lado dele, `quem`."""
 
-    request: socket.socket  # um Python velho para aqui: é preciso o 3.10
+    request: socket.socket  # um Python velho desiste aqui: use o 3.10
     server: "Servidor"
 
     def setup(self) -> None:

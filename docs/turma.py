@@ -162,7 +162,7 @@ class Personagem(threading.Thread):
         """Diz o tipo e responde ao que o servidor pergunta, até estar na fila."""
         self.enviar(Entrada(self.tipo))
         while True:
-            match comando := self.ouvir():  # um Python velho para aqui: é preciso o 3.10
+            match comando := self.ouvir():  # um Python velho desiste aqui: use o 3.10
                 case Pergunta("nome"):
                     resposta = self.nome
                 case Pergunta("senha") if self.aula.senha is None:

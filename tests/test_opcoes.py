@@ -349,7 +349,7 @@ def test_python_velho_demais(programa):
     assert (fim.returncode, fim.stdout, fim.stderr) == (1, "", precisa)
 
 
-PARA_AQUI = "  # um Python velho para aqui: é preciso o 3.10"
+DESISTE = "  # um Python velho desiste aqui: use o 3.10"
 
 
 def anotacoes(arvore: ast.AST) -> list[ast.expr]:
@@ -364,7 +364,7 @@ def test_python_2(programa):
     linhas = (RAIZ / programa).read_text(encoding="utf-8").splitlines()
     arvore = ast.parse("\n".join(linhas))
     do_3 = anotacoes(arvore) + [no for no in ast.walk(arvore) if isinstance(no, ast.JoinedStr)]
-    assert linhas[0] == "# coding: utf-8" and linhas[min(no.lineno for no in do_3) - 1].endswith(PARA_AQUI)
+    assert linhas[0] == "# coding: utf-8" and linhas[min(no.lineno for no in do_3) - 1].endswith(DESISTE)
 
 
 @pytest.mark.parametrize("arquivo", DA_DOCUMENTACAO, ids=lambda arquivo: arquivo.stem)
@@ -374,7 +374,7 @@ def test_python_velho_na_documentacao(arquivo):
     arvore = ast.parse(texto)
     importados = re.findall(r"^(?:from|import) (\w+)", texto, re.MULTILINE)
     if do_310 := [no.lineno for no in ast.walk(arvore) if isinstance(no, ast.Match)]:
-        assert texto.splitlines()[min(do_310) - 1].endswith(PARA_AQUI)
+        assert texto.splitlines()[min(do_310) - 1].endswith(DESISTE)
     elif do_projeto := [nome for nome in importados if nome not in sys.stdlib_module_names]:
         assert do_projeto[0] in ("atendimento", "conferidor", "experimento")
     elif "__future__" not in importados:

@@ -13,15 +13,16 @@ from pathlib import Path
 
 
 def main() -> None:
-    pedido = re.fullmatch(r"([0-7])( --porta (\d+))?", " ".join(sys.argv[1:]))
-    if not pedido:
+    pedido = re.fullmatch(r"(\d+)( --porta (\d+))?", " ".join(sys.argv[1:]))
+    arquivo = pedido and Path(__file__).with_name(f"passo{pedido[1]}.py")
+    if not (arquivo and arquivo.exists()):
         sys.exit(__doc__)
     passo, porta = pedido[1], pedido[3] or "12345"
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # os dois primeiros, e no Windows quase todos, não acabariam
     print(f"O passo {passo}, na porta {porta}. Ctrl+C encerra.", flush=True)
     sys.argv[1:] = [porta]
     try:
-        runpy.run_path(str(Path(__file__).with_name(f"passo{passo}.py")), run_name="__main__")
+        runpy.run_path(str(arquivo), run_name="__main__")
     except (OSError, OverflowError) as erro:
         if getattr(erro, "errno", None) == errno.EADDRINUSE:
             sys.exit(f"A porta {porta} já está em uso. Feche o outro servidor, ou diga outra porta.")

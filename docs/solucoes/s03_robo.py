@@ -40,7 +40,7 @@ def atender(sock: socket.socket) -> None:
 
     dizer(Entrada(Tipo.ATENDENTE))
     for comando in comandos_do_servidor(sock.recv):
-        match comando:  # um Python velho para aqui: é preciso o 3.10
+        match comando:  # um Python velho desiste aqui: use o 3.10
             case Pergunta("nome"):
                 dizer(Resposta("nome", NOME))
             case Pergunta("departamento"):

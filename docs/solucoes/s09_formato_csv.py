@@ -41,7 +41,7 @@ class Virgulas(Formato):
     maximo = 3 * Formato.maximo  # cada aspa vira duas, e há os nomes
 
     def codificar(self, comando: Comando) -> bytes:
-        match comando:  # um Python velho para aqui: é preciso o 3.10
+        match comando:  # um Python velho desiste aqui: use o 3.10
             case Mensagem(nome, textos):
                 linhas = [("mensagem", nome, texto) for texto in textos]
             case Fila(posicao):

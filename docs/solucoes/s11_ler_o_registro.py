@@ -35,7 +35,7 @@ def ler(linhas: Iterable[str]) -> dict[str, Conversa]:
         if linha["texto"] is None:
             continue
         conversa = conversas.setdefault(linha["conversa"], Conversa(linha["departamento"]))
-        match linha["evento"]:  # um Python velho para aqui: é preciso o 3.10
+        match linha["evento"]:  # um Python velho desiste aqui: use o 3.10
             case "inicio":
                 conversa.cliente, conversa.atendente = linha["de"], linha["para"]
                 conversa.inicio = datetime.fromisoformat(linha["momento"])

@@ -123,7 +123,7 @@ class Servidor:
             else:
                 quem.passo(linha)
         for comando in quem.formato.ler_participante(linhas):
-            match comando:  # um Python velho para aqui: é preciso o 3.10
+            match comando:  # um Python velho desiste aqui: use o 3.10
                 case Mensagem():
                     self.filas.repassar_chat(quem, comando)
                 case Fim():
