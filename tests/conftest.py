@@ -10,6 +10,7 @@ import threading
 import pytest
 
 pytest.register_assert_rewrite("participante", "vigias")
+threading.stack_size(2**19)  # bytes, como o programa: em 32 bits não cabem mil threads com os do padrão
 
 import servidor as modulo  # noqa: E402
 from atendimento.carteiro import Carteiro  # noqa: E402
