@@ -9,6 +9,7 @@ import contextlib
 import os
 import select
 import signal
+import sys
 from typing import TextIO
 
 from atendimento.maquina import ignorar_o_que_encerra, ouvir_o_que_encerra, tratar_sinais
@@ -117,7 +118,8 @@ class Console(Entrada):
 
     def ler(self, prazo: float | None = None) -> str | None:
         try:
-            return input() + "\n"
+            # Sem uma saída, `input` também não lê.
+            return input() + "\n" if sys.stdout else sys.stdin.readline() or None
         except (EOFError, ValueError, RuntimeError):  # acabou, ou alguém a fechou
             return None
 

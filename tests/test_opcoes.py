@@ -29,6 +29,7 @@ from atendimento.filas import Filas
 from atendimento.opcoes import ler_opcoes_da_conversa
 from atendimento.rastro import Gravacao, Rastro, TravaDasFilas
 from atendimento.registro import NAO_E_UM_REGISTRO
+from atendimento.teclado import Console
 from protocolo import Fim
 
 RAIZ = Path(__file__).parent.parent
@@ -461,6 +462,13 @@ def test_cores_em_cada_sistema(monkeypatch, sistema, colorama, cores):
     assert usadas is cores
     if colorama and cores:
         colorama.just_fix_windows_console.assert_called_once()
+
+
+def test_console_de_ide_sem_saida(monkeypatch):
+    """Sem uma saída, `input` não lê; a entrada, sim."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO("oi\n"))
+    monkeypatch.setattr(sys, "stdout", None)
+    assert [Console().ler(), Console().ler()] == ["oi\n", None]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="lá um pipe sempre espera")
