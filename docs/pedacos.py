@@ -9,6 +9,7 @@ que não tem `printf` nem `nc`; e não há shell que junte dois pedaços.
 
 import contextlib
 import re
+import signal
 import socket
 import sys
 import threading
@@ -27,6 +28,7 @@ outro = argumentos.pop(0) if argumentos and re.fullmatch(r".+:\d+", argumentos[0
 host, _, porta = outro.rpartition(":")
 if not argumentos:
     sys.exit(__doc__)
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # no Windows, quem está num `join` não percebe o Ctrl+C
 try:
     with socket.create_connection((host, int(porta))) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # sem isto o sistema pode juntar dois pedaços
@@ -42,5 +44,3 @@ try:
         leitura.join()
 except (OSError, OverflowError):
     sys.exit(f"Não há quem responda em {host}, porta {porta}, ou a conexão caiu. O servidor está no ar?")
-except KeyboardInterrupt:
-    pass

@@ -24,8 +24,9 @@ def main() -> None:
     try:
         runpy.run_path(str(arquivo), run_name="__main__")
     except (OSError, OverflowError) as erro:
-        if getattr(erro, "errno", None) == errno.EADDRINUSE:
-            sys.exit(f"A porta {porta} já está em uso. Feche o outro servidor, ou diga outra porta.")
+        # No Windows, a porta do nosso servidor é "sem permissão".
+        if getattr(erro, "errno", None) in (errno.EADDRINUSE, errno.EACCES):
+            sys.exit(f"A porta {porta} já está em uso, ou é reservada. Feche o outro servidor, ou diga outra porta.")
         sys.exit(f"Não foi possível usar a porta {porta}: {erro}")
 
 
