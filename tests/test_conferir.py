@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import conferir as modulo
 import pytest
+from conferidor import processo
 from conferidor.palco import Alvo, Palco, Resultado, conferir, conferir_uma
 from conferidor.programa import PROGRAMA, Cena
 from conferidor.regras import SERVIDOR
@@ -240,6 +241,15 @@ def test_a_turma(tmp_path, capsys):
         cabecalho, *linhas = csv.reader(aberto)
     assert cabecalho == ["aluno", "passaram", "regras", "nivel", "tipo-cliente", "tipo-calado"]
     assert [linha[:3] for linha in linhas] == [["Ana", "2", "2"], ["Bia", "0", "2"], ["Caio", "0", "2"]]
+
+
+@casos("programa", {"exe": "serve.exe", "sem-exe": "serve", "com-ponto": "./serve.exe", "com-aspas": '"serve.exe"'})
+def test_no_windows_o_programa_do_aluno_esta_na_pasta_dele(tmp_path, programa):
+    """Lá ele se procuraria na pasta de quem o lança."""
+    (tmp_path / "serve.exe").touch()
+    com_o_caminho = processo.com_o_caminho(f"{programa} {{porta}} -v", tmp_path)
+    assert re.fullmatch(r'"(.*?)(?:\.exe)?" {porta} -v', com_o_caminho)[1] == str(tmp_path / "serve")
+    assert processo.com_o_caminho("python serve.exe", tmp_path) == "python serve.exe"
 
 
 @casos(

@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import os
 import random
+import re
 import shlex
 import signal
 import socket
@@ -49,7 +50,7 @@ class Processo:
         grupo = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if NO_WINDOWS else {"start_new_session": True}
         try:
             self.processo = subprocess.Popen(
-                _argumentos(comando, trocas),
+                _argumentos(comando, trocas, pasta),
                 cwd=pasta,
                 stdin=subprocess.PIPE,  # aberta: há servidores que acabam quando a entrada acaba
                 stdout=subprocess.PIPE,
@@ -143,12 +144,19 @@ class Processo:
             self.processo.stdout.close()
 
 
-def _argumentos(comando: str, trocas: dict[str, str]) -> list[str] | str:
+def _argumentos(comando: str, trocas: dict[str, str], pasta: Path | None) -> list[str] | str:
     """O comando com as trocas feitas. No Windows é um texto só, que o sistema divide à sua maneira."""
-    partes = [comando] if NO_WINDOWS else shlex.split(comando)
+    partes = [com_o_caminho(comando, pasta or Path())] if NO_WINDOWS else shlex.split(comando)
     for nome, valor in trocas.items():
         partes = [parte.replace(f"{{{nome}}}", valor) for parte in partes]
     return partes[0] if NO_WINDOWS else partes
+
+
+def com_o_caminho(comando: str, pasta: Path) -> str:
+    """O comando com o caminho inteiro do programa, se ele está na pasta: o Windows procura na de quem o lança."""
+    programa, resto = re.match(r'("[^"]*"|\S*)(.*)', comando.strip(), re.DOTALL).groups()
+    caminho = pasta.resolve() / programa.strip('"')
+    return f'"{caminho}"{resto}' if any(Path(f"{caminho}{fim}").is_file() for fim in ("", ".exe")) else comando
 
 
 def permitir_descritores(quantos: int) -> None:
