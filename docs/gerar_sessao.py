@@ -1,6 +1,6 @@
 """Gera as imagens da documentação a partir de uma sessão de verdade.
 
-    python docs/gerar_sessao.py        (Linux ou macOS; com colorama instalado, sai colorido)
+    python docs/gerar_sessao.py        (Linux ou macOS)
 
 O servidor, um cliente e um atendente rodam cada um no seu terminal, como numa sala de aula. Quem
 digita é este programa: abre pseudoterminais (`pty`), escreve neles as teclas, lê o que os programas
