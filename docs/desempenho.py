@@ -99,9 +99,9 @@ def variantes(pasta: str) -> dict[str, list[str]]:
 @contextlib.contextmanager
 def no_ar(comando: list[str]) -> Iterator[tuple[int, int]]:
     """Sobe um servidor; dá a porta e o número do processo, e o encerra no fim."""
-    with subprocess.Popen(comando, cwd=RAIZ, stdout=subprocess.PIPE, text=True, encoding="utf-8") as processo:
+    with subprocess.Popen(comando, cwd=RAIZ, stdout=subprocess.PIPE) as processo:
         try:
-            porta = next(int(achou[1]) for linha in processo.stdout if (achou := re.search(r"porta (\d+)", linha)))
+            porta = next(int(achou[1]) for linha in processo.stdout if (achou := re.search(rb"porta (\d+)", linha)))
             # O log não pode parar por falta de quem o leia: guardado na fila, contaria como memória.
             threading.Thread(target=lambda: sum(map(len, processo.stdout)), daemon=True).start()
             yield porta, processo.pid
