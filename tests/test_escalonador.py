@@ -1,6 +1,7 @@
 """O escalonador: cada fase quebra, ou não, como promete, e nada do que se digita o derruba."""
 
 import dataclasses
+import os
 import re
 import subprocess
 import sys
@@ -76,7 +77,8 @@ def test_a_proxima_linha(fase):
 def rodar(*opcoes, entrada=b""):
     programa = [sys.executable, str(RAIZ / "docs" / "escalonador.py"), *opcoes]
     saida = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    rodado = subprocess.run(programa, input=entrada, timeout=60, **saida)
+    ambiente = os.environ | {"PYTHONIOENCODING": "utf-8"}  # no Windows, um pipe não é
+    rodado = subprocess.run(programa, input=entrada, env=ambiente, timeout=60, **saida)
     texto = rodado.stdout.decode(errors="replace")
     assert "Traceback" not in texto, texto
     return rodado.returncode, texto
