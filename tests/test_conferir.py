@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import socket
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,8 @@ from types import SimpleNamespace
 
 import conferir as modulo
 import pytest
+from conferidor import processo
+from conferidor.dialogo import Falha
 from conferidor.palco import Alvo, Palco, Resultado, conferir, conferir_uma
 from conferidor.programa import PROGRAMA, Cena
 from conferidor.regras import SERVIDOR
@@ -186,6 +189,25 @@ def test_o_servidor_que_nao_sobe_e_dito_uma_vez(linha, veio, capsys):
     saida = capsys.readouterr().out
     assert re.search(veio, resultados[0].falha.veio) and saida.count("FALHOU") == 1
     assert saida.endswith("nenhum nível completo\n")
+
+
+def test_nenhum_programa_nasce_enquanto_se_experimenta_uma_porta(monkeypatch):
+    """Ao nascer, ele teria por um instante a porta que se experimenta, e quem a recebe a acharia ocupada."""
+    vistos = []
+
+    class Vigiado(socket.socket):
+        def bind(self, endereco):
+            vistos.append(processo.NASCENDO.locked())
+
+    def nascer(*_, **__):
+        vistos.append(processo.NASCENDO.locked())
+        raise FileNotFoundError
+
+    monkeypatch.setattr(processo.socket, "socket", Vigiado)
+    monkeypatch.setattr(processo.subprocess, "Popen", nascer)
+    with pytest.raises(Falha, match="não existe"):
+        processo.Processo("servidor {porta}", processo.porta_livre())
+    assert vistos == [True, True]
 
 
 def test_o_relato(tmp_path, capsys):
