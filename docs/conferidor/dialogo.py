@@ -17,6 +17,9 @@ AVISOS = "AVISO:", '{"comando":"aviso"'
 POSICOES = "FILA:", '{"comando":"fila"'
 """Como começam as linhas que o servidor pode mandar sem que se tenha feito nada."""
 
+DO_SERVIDOR = "NOME:", "FILA:", "CONECTADO:", "AVISO:", "FIM:", "[", "{"
+"""Como começam todas as linhas dele. A primeira, se não começa assim, é uma saudação, que o protocolo não tem."""
+
 
 class Fio:
     """Uma conexão crua com o servidor, e o que se faz com ela: mandar, ler linhas, ir embora de três jeitos."""
@@ -145,6 +148,7 @@ class Participante(Fio):
         self.prazo = prazo
         self.limite = limite
         self.lidas: list[str | None] = []  # as linhas, na ordem
+        self._prefixos: dict[str, str] = {}  # de cada um que devia vir numa mensagem, o que veio
         self._recebidos = 0  # bytes
         self._inundados = 0  # bytes
         self._ate = 0.0  # quando acaba o passo
@@ -177,18 +181,23 @@ class Participante(Fio):
         self.fita.anota(self.nome, self.IDA, f"{self._inundados - antes} bytes, sem parar: {linha[:20]!r}...")
         return self._inundados - antes
 
-    def espera(self, *linhas: str | dict | None, direto: bool = False) -> None:
-        """As próximas linhas têm de ser estas.
+    def espera(self, *linhas: str | dict | None, direto: bool = False, exata: bool = False) -> None:
+        """As próximas linhas têm de ser estas; numa mensagem, se não se diz que é `exata`, serve outro prefixo.
 
         Um `AVISO:` pode vir a qualquer hora, e é pulado; a posição na fila também, se não é ela que se espera nem se
-        diz que o esperado vem `direto`.
+        diz que o esperado vem `direto`; e a saudação de quem fala antes da hora.
         """
         for esperada in linhas:
             self._novo_passo()
             puladas = AVISOS if direto or _comeca(esperada, POSICOES) else AVISOS + POSICOES
-            while not _igual(esperada, chegou := self._proxima(_mostrar(esperada))):
-                if not _comeca(chegou, puladas):
+            while not self._serve(esperada, chegou := self._proxima(_mostrar(esperada)), exata):
+                if not _comeca(chegou, puladas) and not self._saudou(chegou):
                     raise Falha(self._le(_mostrar(esperada)), _mostrar(chegou))
+
+    def pede(self, linha: str | bytes | dict, *resposta: str | dict | None) -> None:
+        """Manda uma linha e espera a resposta."""
+        self.envia(linha)
+        self.espera(*resposta)
 
     def ate(self, comeco: str | tuple[str, ...]) -> str:
         """Lê até uma linha que comece assim (ou de um destes jeitos), e a devolve: o caminho até o que se confere."""
@@ -212,8 +221,7 @@ class Participante(Fio):
 
     def pergunta(self) -> None:
         """Lê a resposta ao tipo, qualquer que seja, e também uma saudação que venha antes dela."""
-        resposta = self.alguma()
-        if resposta and not resposta.startswith(("NOME:", "FIM:", "{")):
+        if self._saudou(self.alguma()):
             self.alguma(exigida=False)
 
     def nada_chegou(self, espera: float = 0.0) -> None:
@@ -236,6 +244,17 @@ class Participante(Fio):
     def _novo_passo(self, prazo: float | None = None) -> None:
         self._ate = min(time.monotonic() + (prazo or self.prazo), self.limite)
 
+    def _serve(self, esperada: str | dict | None, linha: str | None, exata: bool) -> bool:
+        """Diz se a linha é a esperada. O prefixo de uma mensagem pode ser outro, contanto que sempre o mesmo."""
+        prefixo, e_mensagem, texto = esperada.partition("]: ") if isinstance(esperada, str) else ("", "", "")
+        if exata or not e_mensagem or linha is FECHOU or not linha.endswith(texto):
+            return _igual(esperada, linha)
+        veio = linha.removesuffix(texto)
+        return self._prefixos.setdefault(prefixo, veio) == veio
+
+    def _saudou(self, linha: str | None) -> bool:
+        return self.lidas == [linha] and linha is not FECHOU and not linha.startswith(DO_SERVIDOR)
+
     def _le(self, o_que: str) -> str:
         return f"{self.nome} lê {o_que}" if self.nome else o_que
 
@@ -244,10 +263,9 @@ class Participante(Fio):
         try:
             linha = self.linha()
         except TimeoutError:
-            avisos = [lida for lida in self.lidas[-1:] if lida and lida.startswith("AVISO:")]
             veio = f"nada em {self.prazo:g} s"
-            if avisos:
-                veio += f", depois de {avisos[0]!r}"
+            if self.lidas:
+                veio += f", depois de {_mostrar(self.lidas[-1])}"
             if self._resto:
                 veio += f"; só meia linha, sem o \\n: {self._resto[:60]!r}"
             raise Falha(self._le(esperado), veio) from None

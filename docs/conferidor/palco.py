@@ -154,10 +154,10 @@ class Palco:
         return c, a
 
     def da_uma_volta(self) -> None:
-        """Dá ao servidor tempo de ler o que já lhe foi mandado: alguém se conecta, fala, é respondido e vai embora."""
+        """Dá ao servidor tempo de ler o que já lhe foi mandado: alguém se conecta, é recusado e vai embora."""
         alguem = self.conecta("alguém")
-        alguem.envia("CLIENTE")
-        alguem.alguma()
+        alguem.envia("?")
+        alguem.alguma(exigida=False)
         alguem.fecha()
 
     # O que houve com o servidor.
