@@ -576,7 +576,7 @@ def rede_tudo_junto(palco: Palco) -> None:
 def rede_acento_partido(palco: Palco) -> None:
     yuri, ana = palco.par()
     yuri.envia("olá".encode()[:-1])
-    palco.da_uma_volta()
+    ana.tem_o_que_ler(espera=0.2)  # é o tempo de o servidor ler a primeira metade
     yuri.envia("á\n".encode()[1:])
     ana.espera("[Yuri]: olá")
 
