@@ -1,10 +1,12 @@
 """O conferidor dos alunos: as regras contra o servidor, cada uma contra o seu defeito, e ele contra programas ruins."""
 
 import csv
+import dataclasses
 import json
 import re
 import socket
 import sys
+import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +15,7 @@ from types import SimpleNamespace
 import conferir as modulo
 import pytest
 from conferidor import processo
-from conferidor.dialogo import Falha
+from conferidor.dialogo import Falha, Fita
 from conferidor.palco import Alvo, Palco, Resultado, conferir, conferir_uma
 from conferidor.programa import PROGRAMA, Cena
 from conferidor.regras import SERVIDOR
@@ -183,12 +185,46 @@ OUTRA_PORTA = "Ele aceita na porta que recebe"
 def test_o_servidor_que_nao_sobe_e_dito_uma_vez(linha, veio, capsys):
     """Sem servidor não há regras: um relato só, e nenhum traceback."""
     resultados = modulo.mostrar(
-        modulo.conferir_servidor(SERVIDOR.escolher(), Alvo(linha, subida=PRAZO if veio != OUTRA_PORTA else 0.3)),
+        modulo.conferir_o_que_sobe(SERVIDOR.escolher(), Alvo(linha, subida=PRAZO if veio != OUTRA_PORTA else 0.3)),
         niveis=True,
     )
     saida = capsys.readouterr().out
     assert re.search(veio, resultados[0].falha.veio) and saida.count("FALHOU") == 1
-    assert saida.endswith("nenhum nível completo\n")
+    assert saida.endswith("nenhum nível completo\n") and saida.count("terminou com") <= 1
+
+
+def test_o_programa_que_nao_se_conecta_e_dito_uma_vez(capsys):
+    """O mesmo, do outro lado."""
+    alvo = Alvo(f'"{sys.executable}" -c "" {{porta}}', subida=PRAZO)
+    assert modulo.mostrar(modulo.conferir_o_que_sobe(PROGRAMA.escolher(), alvo, Cena), niveis=True)
+    assert capsys.readouterr().out.count("FALHOU") == 1
+
+
+def test_o_acento_solto_aparece_escrito():
+    """Na tela, o que se esperava e o que veio seriam iguais."""
+    resultado = Resultado(SERVIDOR.regras["nome-nfc"], Falha("'Jos\xe9'", "'Jose\u0301'"))
+    assert "\n".join(modulo.relato(resultado)).count("Jos") == 2
+    assert r"  veio:     'Jose\u0301'" in modulo.relato(resultado)
+
+
+def test_quem_interrompe_nao_espera_por_um_palco_que_ainda_se_montava():
+    """O que acaba de subir fecha-se logo, e a regra já o encontra fechado."""
+    interrompido, montava, fechados, vistos = threading.Event(), threading.Event(), [], []
+
+    def montar(_):
+        palco = SimpleNamespace(fita=Fita(), depois=str)
+        palco.fecha = lambda: fechados.append(palco) or fechados.count(palco) == 2 and interrompido.set()
+        if fechados:  # o segundo
+            montava.set()
+            assert interrompido.wait(PRAZO)
+        return palco
+
+    regra = dataclasses.replace(SERVIDOR.regras["tipo-calado"], dialogo=lambda palco: vistos.append(palco in fechados))
+    rodando = conferir([regra, regra], Alvo("x"), montar, juntas=1)
+    next(rodando)
+    assert montava.wait(PRAZO)
+    rodando.close()
+    assert vistos == [False, True]
 
 
 def test_nenhum_programa_nasce_enquanto_se_experimenta_uma_porta(monkeypatch):
@@ -250,18 +286,21 @@ def test_o_nivel_e_o_anterior_a_primeira_falha(falhou, nivel):
 
 def test_a_turma(tmp_path, capsys):
     """Uma linha por aluno, na tela e no CSV, também de quem não entregou ou não sobe."""
-    for aluno, escrito in ("Ana", f"\ufeff{comando(PASSO)}\n"), ("Bia", None), ("Caio", "nada {porta}"):
+    do_bloco_de_notas, do_powershell = f"{comando(PASSO)}\n".encode("utf-8-sig"), comando(PASSO).encode("utf-16")
+    entregas = {"Ana": do_bloco_de_notas, "Bia": None, "Caio": b"x {porta}", "Duda": do_powershell, "Eva": b"java Eva"}
+    for aluno, escrito in entregas.items():
         (tmp_path / aluno).mkdir()
         if escrito:
-            (tmp_path / aluno / "comando.txt").write_text(escrito, encoding="utf-8")
+            (tmp_path / aluno / "comando.txt").write_bytes(escrito)
     notas = tmp_path / "notas.csv"
     assert modulo.main(["--turma", str(tmp_path), "--csv", str(notas), "--so", "tipo-c", "--prazo", str(PRAZO)]) == 1
-    ana, bia, caio = capsys.readouterr().out.splitlines()
-    assert ana.split() == ["Ana", "2", "de", "2", "regras"] and "comando.txt" in bia and "não existe" in caio
+    ana, bia, caio, duda, eva = capsys.readouterr().out.splitlines()
+    assert ana.split() == ["Ana", "2", "de", "2", "regras"] and duda.split() == ["Duda", "2", "de", "2", "regras"]
+    assert "não há comando.txt" in bia and "não existe" in caio and "'java Eva'" in eva
     with notas.open(encoding="utf-8-sig", newline="") as aberto:
         cabecalho, *linhas = csv.reader(aberto)
     assert cabecalho == ["aluno", "passaram", "regras", "nivel", "tipo-cliente", "tipo-calado"]
-    assert [linha[:3] for linha in linhas] == [["Ana", "2", "2"], ["Bia", "0", "2"], ["Caio", "0", "2"]]
+    assert [linha[:3] for linha in linhas] == [[aluno, "2" if aluno in "Ana Duda" else "0", "2"] for aluno in entregas]
 
 
 @casos(
@@ -274,6 +313,9 @@ def test_a_turma(tmp_path, capsys):
         "nivel": (["--regras", "--nivel", "7"], "--nivel vai de 1 a 6"),
         "prazo": (["--regras", "--prazo", "já"], "a opção --prazo não aceita 'já'"),
         "pasta": (["--turma", "pasta-que-nao-ha"], "não existe"),
+        "turma-vazia": (["--turma", str(RAIZ / "docs" / "img")], "não tem uma subpasta"),
+        "csv-sem-turma": (["--comando", "x {porta}", "--csv", "notas.csv"], "--csv é para --turma"),
+        "nao-se-grava": (["--comando", "x {porta}", "--json", str(RAIZ)], "não foi possível gravar em"),
         "opcao": (["--regras", "--tudo"], "opção desconhecida: --tudo"),
     },
 )
