@@ -169,6 +169,12 @@ def test_o_servidor_ruim_tem_o_seu_relato(dos_ruins, qual):
     assert qual != "morre" or resultado.depois == "o servidor terminou com código 1, dizendo: quebrei"
 
 
+def test_quem_desfaz_a_conexao_tem_o_seu_relato(tmp_path):
+    """Também quando a regra só queria saber se há o que ler."""
+    com_rst = ruim(tmp_path, 'c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\\1\\0\\0\\0" + bytes(4)); c.close()')
+    assert conferir_uma(SERVIDOR.regras["tipo-calado"], Alvo(com_rst, subida=PRAZO)).falha.veio == "o fim do fluxo"
+
+
 OUTRA_PORTA = "Ele aceita na porta que recebe"
 
 

@@ -76,6 +76,8 @@ class Fio:
             self.sock.recv(1, socket.MSG_PEEK)  # e não `select`, que recusa descritores acima de 1023
         except (BlockingIOError, TimeoutError):
             return False
+        except ConnectionError:
+            pass  # o fim também se lê
         finally:
             self.sock.settimeout(prazo)
         return True

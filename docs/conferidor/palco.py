@@ -159,7 +159,8 @@ class Palco:
         """Dá ao servidor tempo de ler o que já lhe foi mandado: alguém se conecta, é recusado e vai embora."""
         alguem = self.conecta()
         alguem.envia("?")
-        alguem.alguma(exigida=False)
+        if alguem.tem_o_que_ler(espera=0.1):  # há servidores que não respondem a isto
+            alguem.alguma(exigida=False)
         alguem.fecha()
 
     # O que houve com o servidor.
