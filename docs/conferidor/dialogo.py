@@ -2,6 +2,7 @@
 
 import collections
 import json
+import re
 import socket
 import struct
 import time
@@ -150,7 +151,7 @@ class Participante(Fio):
         self.prazo = prazo
         self.limite = limite
         self.lidas: list[str | None] = []  # as linhas, na ordem
-        self._prefixos: dict[str, str] = {}  # de cada um que devia vir numa mensagem, o que veio
+        self._prefixos: dict[str, str] = {}  # de cada um que devia vir antes de um texto, o que veio
         self._recebidos = 0  # bytes
         self._inundados = 0  # bytes
         self._ate = 0.0  # quando acaba o passo
@@ -183,8 +184,8 @@ class Participante(Fio):
         self.fita.anota(self.nome, self.IDA, f"{self._inundados - antes} bytes, sem parar: {linha[:20]!r}...")
         return self._inundados - antes
 
-    def espera(self, *linhas: str | dict | None, direto: bool = False, exata: bool = False) -> None:
-        """As próximas linhas têm de ser estas; numa mensagem, se não se diz que é `exata`, serve outro prefixo.
+    def espera(self, *linhas: str | dict | None, direto: bool = False, exatas: bool = False) -> None:
+        """As próximas linhas têm de ser estas; se não se diz que são `exatas`, o que vem antes do texto pode ser outro.
 
         Um `AVISO:` pode vir a qualquer hora, e é pulado; a posição na fila também, se não é ela que se espera nem se
         diz que o esperado vem `direto`; e a saudação de quem fala antes da hora.
@@ -192,7 +193,7 @@ class Participante(Fio):
         for esperada in linhas:
             self._novo_passo()
             puladas = AVISOS if direto or _comeca(esperada, POSICOES) else AVISOS + POSICOES
-            while not self._serve(esperada, chegou := self._proxima(_mostrar(esperada)), exata):
+            while not self._serve(esperada, chegou := self._proxima(_mostrar(esperada)), exatas):
                 if not _comeca(chegou, puladas) and not self._saudou(chegou):
                     raise Falha(self._le(_mostrar(esperada)), _mostrar(chegou))
 
@@ -246,13 +247,13 @@ class Participante(Fio):
     def _novo_passo(self, prazo: float | None = None) -> None:
         self._ate = min(time.monotonic() + (prazo or self.prazo), self.limite)
 
-    def _serve(self, esperada: str | dict | None, linha: str | None, exata: bool) -> bool:
-        """Diz se a linha é a esperada. O prefixo de uma mensagem pode ser outro, contanto que sempre o mesmo."""
-        prefixo, e_mensagem, texto = esperada.partition("]: ") if isinstance(esperada, str) else ("", "", "")
-        if exata or not e_mensagem or linha is FECHOU or not linha.endswith(texto):
+    def _serve(self, esperada: str | dict | None, linha: str | None, exatas: bool) -> bool:
+        """Diz se a linha é a esperada. O que vem antes do texto pode ser outra coisa, contanto que sempre a mesma."""
+        com_prefixo = isinstance(esperada, str) and re.fullmatch(r"(\[.*?\]: |CONECTADO:)(.*)", esperada)
+        if exatas or not com_prefixo or linha is FECHOU or not linha.endswith(com_prefixo[2]):
             return _igual(esperada, linha)
-        veio = linha.removesuffix(texto)
-        return self._prefixos.setdefault(prefixo, veio) == veio
+        prefixo, veio = com_prefixo[1], linha.removesuffix(com_prefixo[2])
+        return (prefixo[0] == "[" or veio.startswith(prefixo)) and self._prefixos.setdefault(prefixo, veio) == veio
 
     def _saudou(self, linha: str | None) -> bool:
         return self.lidas == [linha] and linha is not FECHOU and not linha.startswith(DO_SERVIDOR)
@@ -275,6 +276,7 @@ class Participante(Fio):
             raise Falha(self._le(esperado), f"o fim do fluxo no meio de uma linha: {self._resto[:60]!r}") from None
         except UnicodeDecodeError as erro:
             raise Falha(self._le(esperado), f"bytes que não são UTF-8: {erro.object[:60]!r}") from None
+        linha = linha and linha.removesuffix("\r")  # há quem o mande, e não conta
         self.lidas.append(linha)
         return linha
 
