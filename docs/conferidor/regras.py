@@ -15,18 +15,9 @@ regra = SERVIDOR.regra
 
 # As seções da página do protocolo.
 LINHAS, IDENTIFICACAO, COMANDOS, FILA, CONVERSA, FIM, GARANTIAS, PEDIDOS, INTERVALO, JSON, TELNET = (
-    "linhas",
-    "identificação",
-    "comandos",
-    "na-fila",
-    "a-conversa",
-    "o-fim",
-    "o-que-se-garante",
-    "comandos-de-quem-está-conectado",
-    "entre-dois-atendimentos",
-    "o-mesmo-protocolo-em-json",
-    "programas-prontos",
-)
+    "linhas identificação comandos na-fila a-conversa o-fim o-que-se-garante comandos-de-quem-está-conectado"
+    " entre-dois-atendimentos o-mesmo-protocolo-em-json programas-prontos"
+).split()
 
 # O que estudar.
 RECV = (
@@ -337,14 +328,9 @@ def conversa_ordem(palco: Palco) -> None:
 @regra(3, "O que se diz numa conversa só chega ao outro dela.", CONVERSA, "Guarde, de cada conexão, quem é o par")
 def conversa_pares(palco: Palco) -> None:
     (yuri, ana), (bia, caio) = palco.par("Yuri", "Ana"), palco.par("Bia", "Caio")
-    yuri.envia("sou Yuri")
-    ana.espera("[Yuri]: sou Yuri")
-    bia.envia("sou Bia")
-    caio.espera("[Bia]: sou Bia")
-    caio.envia("sou Caio")
-    bia.espera("[Caio]: sou Caio")
-    ana.envia("sou Ana")
-    yuri.espera("[Ana]: sou Ana")
+    for fala, ouve in (yuri, ana), (bia, caio), (caio, bia), (ana, yuri):
+        fala.envia(f"sou {fala.nome}")
+        ouve.espera(f"[{fala.nome}]: sou {fala.nome}")
 
 
 @regra(3, "O que o cliente diz na fila é entregue ao atendente logo depois do `CONECTADO:`.", FILA, ORDEM)
@@ -670,7 +656,7 @@ def rede_mil_mensagens(palco: Palco) -> None:
     yuri, ana = palco.par()
     yuri.envia(*(f"mensagem {i}" for i in range(1000)))
     for _ in range(1000):
-        ana.ate(("[", "Yuri", "mensagem"))
+        ana.ate(("[", "Yuri", "mensagem"))  # com o prefixo que for
     if sorted(numeros(ana)) != [*range(1000)]:
         raise Falha("Ana lê cada uma das mil", "há repetidas, ou partidas")
 
@@ -683,7 +669,7 @@ def rede_mil_conexoes(palco: Palco) -> None:
     for um in todos:
         um.envia(tipos[um.nome[0]])
     for um in todos:
-        um.pergunta()
+        um.alguma()
         um.envia(um.nome)
     par = {um.nome: um.ate("CONECTADO:").removeprefix("CONECTADO:").strip() for um in todos}
     for um in todos:
