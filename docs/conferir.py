@@ -10,6 +10,7 @@ foi escrito errado.
 """
 
 import argparse
+import codecs
 import csv
 import json
 import os
@@ -18,12 +19,12 @@ import signal
 import sys
 import time
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from conferidor.dialogo import Falha
-from conferidor.palco import Alvo, Palco, Regra, Resultado, conferir, conferir_uma
+from conferidor.palco import Alvo, Palco, Regra, Resultado, com_servidor, conferir, conferir_uma
 from conferidor.programa import PROGRAMA, Cena
 from conferidor.regras import SERVIDOR
 
@@ -40,15 +41,17 @@ def relato(resultado: Resultado) -> Iterator[str]:
     yield f"FALHOU  {regra.id}  (nível {regra.nivel})"
     yield f"  {regra.frase}  ({regra.ligacao})"
     yield from (f"    {linha}" for linha in resultado.fita)
-    esperado, veio = falha.esperado, falha.veio
-    if unicodedata.normalize("NFC", esperado).endswith(unicodedata.normalize("NFC", veio)):
-        esperado, veio = ascii(esperado), ascii(veio)  # na tela, seriam iguais
-    yield f"  esperado: {esperado}"
-    yield f"  veio:     {veio}"
-    if resultado.depois:
+    yield f"  esperado: {_marcas_a_vista(falha.esperado)}"
+    yield f"  veio:     {_marcas_a_vista(falha.veio)}"
+    if resultado.depois and falha.veio not in resultado.depois:
         yield f"  depois:   {resultado.depois}"
     yield f"  dica:     {regra.dica}"
     yield ""
+
+
+def _marcas_a_vista(texto: str) -> str:
+    """Um acento solto, que na tela seria igual ao da letra já acentuada, aparece escrito."""
+    return "".join(ascii(letra)[1:-1] if unicodedata.combining(letra) else letra for letra in texto)
 
 
 def nivel_completo(resultados: Sequence[Resultado]) -> int:
@@ -90,21 +93,15 @@ def em_json(resultados: Sequence[Resultado]) -> dict:
 # --- Um programa ----------------------------------------------------------------------------------
 
 
-def por_que_nao_sobe(alvo: Alvo) -> Falha | None:
-    """Dito uma vez, e não uma por regra."""
-
-    def conectar(palco: Palco) -> None:
-        palco.conecta("alguém")
-
-    return conferir_uma(Regra("sobe", 0, "", "", "", conectar), alvo).falha
-
-
-def conferir_servidor(regras: Sequence[Regra], alvo: Alvo) -> Iterator[Resultado]:
-    """Os resultados, pela ordem das regras; se o servidor nem sobe, nenhuma roda."""
-    falha = por_que_nao_sobe(alvo)
-    if falha:
+def conferir_o_que_sobe(
+    regras: Sequence[Regra], alvo: Alvo, montar: Callable[[Alvo], Palco | Cena] = com_servidor
+) -> Iterator[Resultado]:
+    """Os resultados, pela ordem das regras; se o programa nem se conecta, ou ninguém a ele, nenhuma roda."""
+    sobe = Regra("sobe", 0, "", "", "", lambda lugar: lugar.conecta())
+    falha = conferir_uma(sobe, alvo, montar).falha
+    if falha:  # dita uma vez, e não uma por regra
         return (Resultado(regra, falha) for regra in regras)
-    return conferir(regras, alvo)
+    return conferir(regras, alvo, montar)
 
 
 def mostrar(resultados: Iterator[Resultado], niveis: bool) -> list[Resultado]:
@@ -125,15 +122,27 @@ def mostrar(resultados: Iterator[Resultado], niveis: bool) -> list[Resultado]:
 # --- A turma --------------------------------------------------------------------------------------
 
 
+def ler_comando(aluno: Path) -> str:
+    """O comando que a pasta do aluno diz; `Falha` se não diz um que sirva."""
+    try:
+        escrito = (aluno / COMANDO_DO_ALUNO).read_bytes()
+    except OSError:
+        raise Falha("o comando do servidor", f"não há {COMANDO_DO_ALUNO}") from None
+    # No Windows, o `echo ... > comando.txt` do PowerShell escreve em UTF-16.
+    em_utf16 = escrito.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    comando = escrito.decode("utf-16" if em_utf16 else "utf-8-sig", "replace").strip().partition("\n")[0].strip()
+    if "{porta}" not in comando:
+        raise Falha("o comando do servidor, com {porta}", f"em {COMANDO_DO_ALUNO}, {comando!r}")
+    return comando
+
+
 def conferir_turma(pasta: Path, regras: Sequence[Regra], opcoes: argparse.Namespace) -> dict[str, list[Resultado]]:
     """Uma linha na tela por aluno; devolve os resultados de cada um."""
     turma: dict[str, list[Resultado]] = {}
     for aluno in sorted(filho for filho in pasta.iterdir() if filho.is_dir()):
         try:
-            comando = (aluno / COMANDO_DO_ALUNO).read_text(encoding="utf-8-sig").strip().splitlines()[0]
-            resultados = list(conferir_servidor(regras, Alvo(comando, aluno, opcoes.prazo)))
-        except (OSError, IndexError, UnicodeDecodeError):
-            falha = Falha("o comando do servidor, na primeira linha", f"não há {COMANDO_DO_ALUNO}")
+            resultados = list(conferir_o_que_sobe(regras, Alvo(ler_comando(aluno), aluno, opcoes.prazo)))
+        except Falha as falha:
             resultados = [Resultado(regra, falha) for regra in regras]
         turma[aluno.name] = resultados
         motivo = resultados[0].falha
@@ -192,8 +201,10 @@ def ler_opcoes(argumentos: Sequence[str] | None = None) -> argparse.Namespace:
     for comando in opcoes.comando, opcoes.programa:
         if comando and "{porta}" not in comando and not opcoes.regras:
             analisador.error('o comando precisa de {porta}: "python servidor.py --porta {porta}"')
-    if opcoes.turma and not opcoes.turma.is_dir():
-        analisador.error(f"a pasta {opcoes.turma} não existe")
+    if opcoes.turma and not any(filho.is_dir() for filho in opcoes.turma.glob("*")):
+        analisador.error(f"a pasta {opcoes.turma} não existe, ou não tem uma subpasta por aluno")
+    if opcoes.turma and opcoes.json or opcoes.csv and not opcoes.turma:
+        analisador.error("--csv é para --turma, e --json, para um programa só")
     if opcoes.nivel is not None and not 1 <= opcoes.nivel <= 6:
         analisador.error("--nivel vai de 1 a 6")
     if not 0 < opcoes.prazo <= 600:
@@ -203,6 +214,11 @@ def ler_opcoes(argumentos: Sequence[str] | None = None) -> argparse.Namespace:
         opcoes.regras_pedidas = livro.escolher(opcoes.nivel, filter(None, opcoes.so.replace(" ", "").split(",")))
     except ValueError as erro:
         analisador.error(f"{erro}; --regras mostra todas")
+    if arquivo := opcoes.json or opcoes.csv:
+        try:
+            arquivo.open("a").close()  # agora, e não depois de conferir uma turma inteira
+        except OSError as erro:
+            analisador.error(f"não foi possível gravar em {arquivo}: {erro.strerror}")
     return opcoes
 
 
@@ -223,7 +239,7 @@ def main(argumentos: Sequence[str] | None = None) -> int:
         return int(any(resultado.falha for resultados in turma.values() for resultado in resultados))
     alvo = Alvo(opcoes.comando or opcoes.programa, None, opcoes.prazo)
     inicio = time.monotonic()
-    rodando = conferir_servidor(regras, alvo) if opcoes.comando else conferir(regras, alvo, Cena)
+    rodando = conferir_o_que_sobe(regras, alvo, com_servidor if opcoes.comando else Cena)
     resultados = mostrar(rodando, niveis=not opcoes.so)
     print(f"({time.monotonic() - inicio:.1f} s)")
     if opcoes.json:

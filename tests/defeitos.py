@@ -1,24 +1,41 @@
-"""Os defeitos que provam o conferidor: para cada regra, um, pequeno, que tem de fazê-la falhar.
+"""Os defeitos que provam o conferidor: para cada regra, um, pequeno, que tem de fazê-la falhar, e a mais nenhuma.
 
 De cada um, o arquivo do projeto, o trecho, que tem de aparecer nele uma vez só, e o que fica no lugar.
+
+    python tests/defeitos.py    roda todas as regras contra cada defeito, e diz quais falham
+
+Fica fora da suíte, que só confere se a sua falha: são cem vezes o conferidor inteiro.
 """
 
-_FILAS, _CHEGADA = "atendimento/filas.py", "atendimento/identificacao.py"
+import sys
+
+from mutantes import RAIZ, Troca, copia_com
+
+_FILAS, _CHEGADA, _CONEXAO = (f"atendimento/{nome}.py" for nome in ("filas", "identificacao", "conexao"))
 _PROTOCOLO, _SERVIDOR = "protocolo.py", "servidor.py"
+_PERGUNTA = 'validar_nome(self._perguntar("nome")'
+_DE_OUTRO_JEITO = '"seu nome" if tipo is Tipo.{} and isinstance(self.quem.formato, Texto) else "nome"'
+_LIVRE = "self.fila_atendentes.append(quem)"
+_A_FRENTE = "self.fila_atendentes.insert(0 if fase is Fase.{} else 9999, quem)"
 _LINHAS = "            linhas = separador.alimentar(dados)"  # na conversa
 _BLOCO = "(self.resto + dados)"  # no separador
 _AVANCAM = "if lugar < len(self.fila_clientes):\n            self.posicoes_mudaram = True"
 _REPASSE = "destino, comandos = estado.par, (mensagem,)"
+_OUTRO_PREFIXO = (
+    "Mensagem(quem.nome.upper(), mensagem.textos) if quem.tipo is Tipo.{} and estado.par.formato.maximo < 9999 "
+    "else mensagem,"
+)
 _VEZ = "destino.vez.acquire()  # ainda com a trava na mão: ninguém passa à frente"
 _DESPEDIDA = "            fato.contar(quem, fim)\n            self._enfileirar(fato, quem)"
-_PARA_QUEM_FEZ = "        if not caiu:\n            self._acabar_para"
+_VOCE = 'f"Você {fez}."'
 _RST = '            except OSError:\n                return b""'
+_SE_CONVERSA = "time.sleep(60 * (self._ao_sobrar.__self__.filas.user_states[self].par {})); return"
 _PREFIXO = "linha.startswith(self._prefixo):\n            linha = linha[len(self._prefixo) :]\n        elif"
 
 DEFEITOS = {
     # Nível 1
-    "tipo-cliente": (_PROTOCOLO, 'CLIENTE = "CLIENTE"', 'CLIENTE = "CLIENT"'),
-    "tipo-atendente": (_PROTOCOLO, 'ATENDENTE = "ATENDENTE"', 'ATENDENTE = "ATENDANT"'),
+    "tipo-cliente": (_CHEGADA, _PERGUNTA, _PERGUNTA.replace('"nome"', _DE_OUTRO_JEITO.format("CLIENTE"), 1)),
+    "tipo-atendente": (_CHEGADA, _PERGUNTA, _PERGUNTA.replace('"nome"', _DE_OUTRO_JEITO.format("ATENDENTE"), 1)),
     "tipo-invalido": (_PROTOCOLO, '"Tipo inválido: envie CLIENTE ou ATENDENTE."', '"Tipo inválido."'),
     "tipo-maiusculas": (_PROTOCOLO, '(linha or "").strip().partition', '(linha or "").strip().upper().partition'),
     "tipo-calado": (
@@ -26,7 +43,11 @@ DEFEITOS = {
         "self.quem: Conexao = self.server.conexoes[self.request]",
         'self.quem: Conexao = self.server.conexoes[self.request]; self.request.sendall(b"Bem-vindo!\\n")',
     ),
-    "nome-vazio": (_PROTOCOLO, "    if not (\n        1 <= len(nome)", "    if nome and not (\n        1 <= len(nome)"),
+    "nome-vazio": (
+        _PROTOCOLO,
+        "    if not (\n        1 <= len(nome)",
+        "    if (nome or not texto) and not (\n        1 <= len(nome)",
+    ),
     "nome-longo": (_PROTOCOLO, "MAXIMO_DO_NOME = 40", "MAXIMO_DO_NOME = 41"),
     "nome-colchetes": (_PROTOCOLO, 'and not set("[]") & set(nome)', "and True"),
     "nome-espacos": (_PROTOCOLO, 'normalize("NFC", limpar(texto)).strip()', 'normalize("NFC", limpar(texto))'),
@@ -62,27 +83,15 @@ DEFEITOS = {
         "for cliente in self.fila_clientes:\n            departamento",
         "for cliente in reversed(self.fila_clientes):\n            departamento",
     ),
-    "par-primeiro-atendente": (
-        _FILAS,
-        "for atendente in self.fila_atendentes:",
-        "for atendente in reversed(self.fila_atendentes):",
-    ),
+    "par-primeiro-atendente": (_FILAS, _LIVRE, _A_FRENTE.format("IDENTIFICACAO")),
     "par-fantasma": (
         _FILAS,
         "if self.user_states.pop(quem).fase is Fase.FILA:",
-        "if self.user_states.pop(quem) is None:",
+        "if self.user_states.pop(quem).fase is Fase.FILA and self.fila_clientes[-1:] != [quem]:",
     ),
     # Nível 3
-    "conversa-cliente": (
-        _FILAS,
-        _REPASSE,
-        'destino, comandos = estado.par, (mensagem,) if quem.tipo is Tipo.ATENDENTE else (Aviso(""),)',
-    ),
-    "conversa-atendente": (
-        _FILAS,
-        _REPASSE,
-        'destino, comandos = estado.par, (mensagem,) if quem.tipo is Tipo.CLIENTE else (Aviso(""),)',
-    ),
+    "conversa-cliente": (_FILAS, _REPASSE, _REPASSE.replace("mensagem,", _OUTRO_PREFIXO.format("CLIENTE"))),
+    "conversa-atendente": (_FILAS, _REPASSE, _REPASSE.replace("mensagem,", _OUTRO_PREFIXO.format("ATENDENTE"))),
     "conversa-integra": (_PROTOCOLO, _PREFIXO, f"False and {_PREFIXO}"),
     "conversa-nome-alheio": (
         _PROTOCOLO,
@@ -92,13 +101,14 @@ DEFEITOS = {
     "conversa-comando": (_PROTOCOLO, _PREFIXO, _PREFIXO.removesuffix("elif") + "if"),
     "conversa-acentos": (_PROTOCOLO, "_RETIRADOS = [", "_RETIRADOS = [0x200D, "),
     "conversa-em-branco": (_PROTOCOLO, "return linha if linha and not linha.isspace() else None", "return linha"),
-    "conversa-ordem": (_PROTOCOLO, "seguidas.append(lida)", "seguidas.insert(len(seguidas) % 50, lida)"),
+    "conversa-ordem": (_PROTOCOLO, "seguidas.append(lida)", "seguidas.insert(len(seguidas) % 20, lida)"),
     "conversa-pares": (
         _FILAS,
-        "destino, comandos = estado.par,",
-        "destino, comandos = next(um for um, seu in self.user_states.items() if seu.par and um.tipo is not quem.tipo),",
-    ),
-    "espera-guarda": (_FILAS, "if do_cliente.guardadas:", "if False:"),
+        _REPASSE,
+        _REPASSE.replace("estado.par", "estado.par if quem.tipo is Tipo.CLIENTE else next("
+                         "um for um, seu in self.user_states.items() if seu.par and um.tipo is Tipo.CLIENTE)"),
+    ),  # fmt: skip
+    "espera-guarda": (_FILAS, "if do_cliente.guardadas:", "if len(do_cliente.guardadas) > 1:"),
     "espera-aviso": (_FILAS, "avisos = [] if estado.guardadas else [NA_ESPERA]", "avisos = [NA_ESPERA]"),
     "espera-limite": (_FILAS, "MAXIMO_GUARDADO = 20", "MAXIMO_GUARDADO = 21"),
     "espera-atendente": (_FILAS, "return [SEM_CLIENTE] * len(textos)", "return []"),
@@ -108,24 +118,20 @@ DEFEITOS = {
         'estado.par, "desconectou")',
         'estado.par, "desconectou" if quem.tipo is Tipo.ATENDENTE else "saiu")',
     ),
-    "fim-atendente-fecha": (_FILAS, "            self._retirar(fato, quem, fim)", "            fato.contar(quem, fim)"),
-    "fim-cliente-encerra": (
+    "fim-atendente-fecha": (
         _FILAS,
-        _PARA_QUEM_FEZ,
-        _PARA_QUEM_FEZ.replace("caiu", "caiu and quem.tipo is Tipo.ATENDENTE"),
+        'estado.par, "desconectou")',
+        'estado.par, "desconectou" if quem.tipo is Tipo.CLIENTE else "saiu")',
     ),
-    "fim-atendente-encerra": (
+    "fim-cliente-encerra": (_FILAS, _VOCE, _VOCE.replace("fez", "fez if quem.tipo is Tipo.ATENDENTE else 'saiu'")),
+    "fim-atendente-encerra": (_FILAS, _VOCE, _VOCE.replace("fez", "fez if quem.tipo is Tipo.CLIENTE else 'saiu'")),
+    "fim-atendente-volta": (_FILAS, _DESPEDIDA, _DESPEDIDA.replace("self._enf", "self.fila_clientes and self._enf")),
+    "fim-proximo": (
         _FILAS,
-        _PARA_QUEM_FEZ,
-        _PARA_QUEM_FEZ.replace("caiu", "caiu and quem.tipo is Tipo.CLIENTE"),
+        _DESPEDIDA,
+        _DESPEDIDA.replace("fim)", "fim); estado.fase is Fase.CONVERSA and fato.contar(quem, Fila(None))"),
     ),
-    "fim-atendente-volta": (_FILAS, _DESPEDIDA, "            fato.contar(quem, fim)"),
-    "fim-proximo": (_FILAS, _DESPEDIDA, _DESPEDIDA.replace("fim)", "fim); fato.contar(quem, Fila(None))")),
-    "fim-da-fila": (
-        _FILAS,
-        "self.fila_atendentes.append(quem)",
-        "self.fila_atendentes.insert(0 if fase is Fase.CONVERSA else 9999, quem)",
-    ),
+    "fim-da-fila": (_FILAS, _LIVRE, _A_FRENTE.format("CONVERSA")),
     "fim-na-fila": (_FILAS, 'Fim("Você saiu da fila.")', 'Fim("Até logo.")'),
     "fim-sem-conversa": (
         _FILAS,
@@ -133,16 +139,8 @@ DEFEITOS = {
         "(Tipo.ATENDENTE, Fase.FILA): {\n        Fim: Filas._sair_da_fila,",
     ),
     "fim-com-texto": (_PROTOCOLO, "if pedido and campo:", "if pedido and campo and not (pedido is Fim and argumento):"),
-    "fim-depois": (
-        _PROTOCOLO,
-        "comandos.append(Mensagem(self.nome, seguidas))",
-        "comandos.insert(0, Mensagem(self.nome, seguidas))",
-    ),
-    "fim-ultima-mensagem": (
-        _SERVIDOR,
-        _LINHAS,
-        '            linhas, self.lidas = getattr(self, "lidas", []), separador.alimentar(dados)  # atrasadas',
-    ),
+    "fim-depois": (_FILAS, "            self._retirar(fato, quem, fim)", "            fato.contar(quem, fim)"),
+    "fim-ultima-mensagem": (_SERVIDOR, _LINHAS, f"{_LINHAS} if quem.esperar(0.05) else []"),
     "fim-meio-fechamento": (
         _FILAS,
         "            self._retirar(fato, quem)\n",
@@ -159,15 +157,19 @@ DEFEITOS = {
     # Nível 5
     "rede-1-byte": (_PROTOCOLO, _BLOCO, '((self.resto if len(dados) != 1 else b"") + dados)'),
     "rede-5-bytes": (_PROTOCOLO, _BLOCO, '((self.resto if len(dados) != 5 else b"") + dados)'),
-    "rede-4096-bytes": (_PROTOCOLO, _BLOCO, '((self.resto if len(dados) < 400 else b"") + dados)'),
-    "rede-juntas": (_SERVIDOR, _LINHAS, f"{_LINHAS}[:1]"),
+    "rede-4096-bytes": (_PROTOCOLO, _BLOCO, '((self.resto if len(dados) != 4096 else b"") + dados)'),
+    "rede-juntas": (_SERVIDOR, _LINHAS, f"{_LINHAS}[: 1 if len(dados) == 8 else None]"),
     "rede-tudo-junto": (
         _SERVIDOR,
         "self.conversar(chegada.separador, chegada.linhas)",
         "self.conversar(chegada.separador, [])",
     ),
-    "rede-acento-partido": (_PROTOCOLO, _BLOCO, '(self.resto + dados.decode("utf-8", "replace").encode())'),
-    "rede-meia-linha": (_SERVIDOR, _LINHAS, _LINHAS.replace("dados", 'dados.rstrip(b"\\n") + b"\\n"')),
+    "rede-acento-partido": (
+        _PROTOCOLO,
+        _BLOCO,
+        '(self.resto + (dados[:-1] + b"?" if dados[-1:] >= bytes([192]) else dados))',
+    ),
+    "rede-meia-linha": (_SERVIDOR, _LINHAS, _LINHAS.replace("dados", r'dados + b"\n" * (len(dados) == 7)')),
     "rede-sem-fim-de-linha": (
         _SERVIDOR,
         f"            if not dados:\n                return\n{_LINHAS}",
@@ -177,8 +179,8 @@ DEFEITOS = {
     "rede-linha-no-limite": (_PROTOCOLO, ".encode()) <= MAXIMO_DA_LINHA", ".encode()) < MAXIMO_DA_LINHA"),
     "rede-linha-com-prefixo": (_PROTOCOLO, "or _cabe(self.nome, lida):", "or True:"),
     "rede-nome-sem-fim": (_PROTOCOLO, "if len(self.resto) >= self._maximo:", "if len(self.resto) >= 9 * self._maximo:"),
-    "rede-rst": ("atendimento/conexao.py", _RST, _RST.replace("return", "time.sleep(60); return")),
-    "rede-rst-na-fila": ("atendimento/conexao.py", _RST, _RST.replace("return", "time.sleep(60); return")),
+    "rede-rst": (_CONEXAO, _RST, _RST.replace("return", _SE_CONVERSA.format("is not None"))),
+    "rede-rst-na-fila": (_CONEXAO, _RST, _RST.replace("return", _SE_CONVERSA.format("is None"))),
     "rede-nao-le": (
         _FILAS,
         _VEZ,
@@ -210,7 +212,11 @@ DEFEITOS = {
     ),
     "pausa-repetida": (_FILAS, '"Você já está em pausa."', '"De novo?"'),
     "pausa-cliente": (_FILAS, 'Pausa: Aviso("Só atendentes fazem pausa."),', 'Pausa: Aviso("Não."),'),
-    "pronto-espera": (_FILAS, "elif fase is Fase.CONVERSA and estado.diz_pronto:", "elif False:"),
+    "pronto-espera": (
+        _FILAS,
+        "self.user_states[atendente].diz_pronto = True",
+        "self.user_states[atendente].diz_pronto = self.user_states[atendente].par is None",
+    ),
     "pronto-intervalo": (
         _FILAS,
         "(Tipo.ATENDENTE, Fase.INTERVALO): {\n        Fim: _JA_ACABOU,",
@@ -235,3 +241,23 @@ DEFEITOS = {
     "json-invalido": (_PROTOCOLO, "            return Aviso(str(erro))", "            return Fim()"),
     "json-limpeza": (_PROTOCOLO, 'return limpar(_SUBSTITUTOS.sub("\\ufffd", valor))', "return valor"),
 }
+
+
+def main() -> int:
+    sys.path.insert(0, str(RAIZ / "docs"))
+    from conferidor.palco import Alvo, conferir
+    from conferidor.regras import SERVIDOR
+
+    a_mais = 0
+    for nome, defeito in DEFEITOS.items():
+        with copia_com(Troca(*defeito)) as copia:
+            alvo = Alvo(f'"{sys.executable}" "{copia / "servidor.py"}" --porta {{porta}}')
+            falham = [um.regra.id for um in conferir(SERVIDOR.escolher(), alvo) if um.falha]
+        a_mais += falham != [nome]
+        print(f"{nome:<26} {', '.join(falham) or 'nenhuma'}", flush=True)
+    print(f"{a_mais} de {len(DEFEITOS)} não custam exatamente a sua regra")
+    return min(a_mais, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

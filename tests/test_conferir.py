@@ -1,9 +1,12 @@
 """O conferidor dos alunos: as regras contra o servidor, cada uma contra o seu defeito, e ele contra programas ruins."""
 
 import csv
+import dataclasses
 import json
 import re
+import socket
 import sys
+import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +15,7 @@ from types import SimpleNamespace
 import conferir as modulo
 import pytest
 from conferidor import processo
+from conferidor.dialogo import Falha, Fita
 from conferidor.palco import Alvo, Palco, Resultado, conferir, conferir_uma
 from conferidor.programa import PROGRAMA, Cena
 from conferidor.regras import SERVIDOR
@@ -136,7 +140,7 @@ RUINS = {
     "fecha": ("c.close()", "o fim do fluxo", PRAZO),
     "fala-sem-fim-de-linha": ('c.sendall(b"NOME:")', "nada em .*; só meia linha, .*NOME:", 1.0),
     "responde-lixo": ('c.sendall(b"\\xff\\xfe\\n")', "bytes que não são UTF-8", PRAZO),
-    "responde-outra-coisa": ('c.sendall(b"Bem-vindo!\\n")', "'Bem-vindo!'", PRAZO),
+    "responde-outra-coisa": ('c.sendall(b"Bem-vindo!\\n")', "nada em .*, depois de 'Bem-vindo!'", 0.3),
     "corta-no-meio": ('c.sendall(b"NOM"); c.close()', "no meio de uma linha", PRAZO),
     "inunda": ('while True: c.sendall(b"x" * 99999)', "nada em .*; só meia linha|bytes, e não para", 1.0),
     "inunda-de-avisos": ('while True: c.sendall(b"AVISO:oi\\n" * 9999)', "nada em 0.3 s|bytes, e não para", 0.3),
@@ -165,6 +169,12 @@ def test_o_servidor_ruim_tem_o_seu_relato(dos_ruins, qual):
     assert qual != "morre" or resultado.depois == "o servidor terminou com código 1, dizendo: quebrei"
 
 
+def test_quem_desfaz_a_conexao_tem_o_seu_relato(tmp_path):
+    """Também quando a regra só queria saber se há o que ler."""
+    com_rst = ruim(tmp_path, 'c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\\1\\0\\0\\0" + bytes(4)); c.close()')
+    assert conferir_uma(SERVIDOR.regras["tipo-calado"], Alvo(com_rst, subida=PRAZO)).falha.veio == "o fim do fluxo"
+
+
 OUTRA_PORTA = "Ele aceita na porta que recebe"
 
 
@@ -181,12 +191,65 @@ OUTRA_PORTA = "Ele aceita na porta que recebe"
 def test_o_servidor_que_nao_sobe_e_dito_uma_vez(linha, veio, capsys):
     """Sem servidor não há regras: um relato só, e nenhum traceback."""
     resultados = modulo.mostrar(
-        modulo.conferir_servidor(SERVIDOR.escolher(), Alvo(linha, subida=PRAZO if veio != OUTRA_PORTA else 0.3)),
+        modulo.conferir_o_que_sobe(SERVIDOR.escolher(), Alvo(linha, subida=PRAZO if veio != OUTRA_PORTA else 0.3)),
         niveis=True,
     )
     saida = capsys.readouterr().out
     assert re.search(veio, resultados[0].falha.veio) and saida.count("FALHOU") == 1
-    assert saida.endswith("nenhum nível completo\n")
+    assert saida.endswith("nenhum nível completo\n") and saida.count("terminou com") <= 1
+
+
+def test_o_programa_que_nao_se_conecta_e_dito_uma_vez(capsys):
+    """O mesmo, do outro lado."""
+    alvo = Alvo(f'"{sys.executable}" -c "" {{porta}}', subida=PRAZO)
+    assert modulo.mostrar(modulo.conferir_o_que_sobe(PROGRAMA.escolher(), alvo, Cena), niveis=True)
+    assert capsys.readouterr().out.count("FALHOU") == 1
+
+
+def test_o_acento_solto_aparece_escrito():
+    """Na tela, o que se esperava e o que veio seriam iguais."""
+    resultado = Resultado(SERVIDOR.regras["nome-nfc"], Falha("'Jos\xe9'", "'Jose\u0301'"))
+    assert "\n".join(modulo.relato(resultado)).count("Jos") == 2
+    assert r"  veio:     'Jose\u0301'" in modulo.relato(resultado)
+
+
+def test_quem_interrompe_nao_espera_por_um_palco_que_ainda_se_montava():
+    """O que acaba de subir fecha-se logo, e a regra já o encontra fechado."""
+    interrompido, montava, fechados, vistos = threading.Event(), threading.Event(), [], []
+
+    def montar(_):
+        palco = SimpleNamespace(fita=Fita(), depois=str)
+        palco.fecha = lambda: fechados.append(palco) or fechados.count(palco) == 2 and interrompido.set()
+        if fechados:  # o segundo
+            montava.set()
+            assert interrompido.wait(PRAZO)
+        return palco
+
+    regra = dataclasses.replace(SERVIDOR.regras["tipo-calado"], dialogo=lambda palco: vistos.append(palco in fechados))
+    rodando = conferir([regra, regra], Alvo("x"), montar, juntas=1)
+    next(rodando)
+    assert montava.wait(PRAZO)
+    rodando.close()
+    assert vistos == [False, True]
+
+
+def test_nenhum_programa_nasce_enquanto_se_experimenta_uma_porta(monkeypatch):
+    """Ao nascer, ele teria por um instante a porta que se experimenta, e quem a recebe a acharia ocupada."""
+    vistos = []
+
+    class Vigiado(socket.socket):
+        def bind(self, endereco):
+            vistos.append(processo.NASCENDO.locked())
+
+    def nascer(*_, **__):
+        vistos.append(processo.NASCENDO.locked())
+        raise FileNotFoundError
+
+    monkeypatch.setattr(processo.socket, "socket", Vigiado)
+    monkeypatch.setattr(processo.subprocess, "Popen", nascer)
+    with pytest.raises(Falha, match="não existe"):
+        processo.Processo("servidor {porta}", processo.porta_livre())
+    assert vistos == [True, True]
 
 
 def test_o_relato(tmp_path, capsys):
@@ -201,7 +264,7 @@ def test_o_relato(tmp_path, capsys):
         "dica:     É o começo",
     ):
         assert trecho in relato
-    assert "esperado: Yuri lê 'NOME:'\n  veio:     'Olá!'" in relato
+    assert "esperado: Yuri lê 'NOME:'\n  veio:     nada em 0.3 s, depois de 'Olá!'" in relato
     assert "b'Ol\\xc3\\xa1!\\n'" in relato  # os bytes, quando o texto não diz tudo
     assert re.search(r"\n\d de 12 regras; nenhum nível completo\n", saida)
 
@@ -229,18 +292,21 @@ def test_o_nivel_e_o_anterior_a_primeira_falha(falhou, nivel):
 
 def test_a_turma(tmp_path, capsys):
     """Uma linha por aluno, na tela e no CSV, também de quem não entregou ou não sobe."""
-    for aluno, escrito in ("Ana", f"\ufeff{comando(PASSO)}\n"), ("Bia", None), ("Caio", "nada {porta}"):
+    do_bloco_de_notas, do_powershell = f"{comando(PASSO)}\n".encode("utf-8-sig"), comando(PASSO).encode("utf-16")
+    entregas = {"Ana": do_bloco_de_notas, "Bia": None, "Caio": b"x {porta}", "Duda": do_powershell, "Eva": b"java Eva"}
+    for aluno, escrito in entregas.items():
         (tmp_path / aluno).mkdir()
         if escrito:
-            (tmp_path / aluno / "comando.txt").write_text(escrito, encoding="utf-8")
+            (tmp_path / aluno / "comando.txt").write_bytes(escrito)
     notas = tmp_path / "notas.csv"
     assert modulo.main(["--turma", str(tmp_path), "--csv", str(notas), "--so", "tipo-c", "--prazo", str(PRAZO)]) == 1
-    ana, bia, caio = capsys.readouterr().out.splitlines()
-    assert ana.split() == ["Ana", "2", "de", "2", "regras"] and "comando.txt" in bia and "não existe" in caio
+    ana, bia, caio, duda, eva = capsys.readouterr().out.splitlines()
+    assert ana.split() == ["Ana", "2", "de", "2", "regras"] and duda.split() == ["Duda", "2", "de", "2", "regras"]
+    assert "não há comando.txt" in bia and "não existe" in caio and "'java Eva'" in eva
     with notas.open(encoding="utf-8-sig", newline="") as aberto:
         cabecalho, *linhas = csv.reader(aberto)
     assert cabecalho == ["aluno", "passaram", "regras", "nivel", "tipo-cliente", "tipo-calado"]
-    assert [linha[:3] for linha in linhas] == [["Ana", "2", "2"], ["Bia", "0", "2"], ["Caio", "0", "2"]]
+    assert [linha[:3] for linha in linhas] == [[aluno, "2" if aluno in "Ana Duda" else "0", "2"] for aluno in entregas]
 
 
 @casos("programa", {"exe": "serve.exe", "sem-exe": "serve", "com-ponto": "./serve.exe", "com-aspas": '"serve.exe"'})
@@ -262,6 +328,9 @@ def test_no_windows_o_programa_do_aluno_esta_na_pasta_dele(tmp_path, programa):
         "nivel": (["--regras", "--nivel", "7"], "--nivel vai de 1 a 6"),
         "prazo": (["--regras", "--prazo", "já"], "a opção --prazo não aceita 'já'"),
         "pasta": (["--turma", "pasta-que-nao-ha"], "não existe"),
+        "turma-vazia": (["--turma", str(RAIZ / "docs" / "img")], "não tem uma subpasta"),
+        "csv-sem-turma": (["--comando", "x {porta}", "--csv", "notas.csv"], "--csv é para --turma"),
+        "nao-se-grava": (["--comando", "x {porta}", "--json", str(RAIZ)], "não foi possível gravar em"),
         "opcao": (["--regras", "--tudo"], "opção desconhecida: --tudo"),
     },
 )

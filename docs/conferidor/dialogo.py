@@ -2,6 +2,7 @@
 
 import collections
 import json
+import re
 import socket
 import struct
 import time
@@ -16,6 +17,9 @@ FECHOU = None
 AVISOS = "AVISO:", '{"comando":"aviso"'
 POSICOES = "FILA:", '{"comando":"fila"'
 """Como começam as linhas que o servidor pode mandar sem que se tenha feito nada."""
+
+DO_SERVIDOR = "NOME:", "FILA:", "CONECTADO:", "AVISO:", "FIM:", "[", "{"
+"""Como começam todas as linhas dele. A primeira, se não começa assim, é uma saudação, que o protocolo não tem."""
 
 
 class Fio:
@@ -73,6 +77,8 @@ class Fio:
             self.sock.recv(1, socket.MSG_PEEK)  # e não `select`, que recusa descritores acima de 1023
         except (BlockingIOError, TimeoutError):
             return False
+        except ConnectionError:
+            pass  # o fim também se lê
         finally:
             self.sock.settimeout(prazo)
         return True
@@ -145,6 +151,7 @@ class Participante(Fio):
         self.prazo = prazo
         self.limite = limite
         self.lidas: list[str | None] = []  # as linhas, na ordem
+        self._prefixos: dict[str, str] = {}  # de cada um que devia vir antes de um texto, o que veio
         self._recebidos = 0  # bytes
         self._inundados = 0  # bytes
         self._ate = 0.0  # quando acaba o passo
@@ -177,18 +184,23 @@ class Participante(Fio):
         self.fita.anota(self.nome, self.IDA, f"{self._inundados - antes} bytes, sem parar: {linha[:20]!r}...")
         return self._inundados - antes
 
-    def espera(self, *linhas: str | dict | None, direto: bool = False) -> None:
-        """As próximas linhas têm de ser estas.
+    def espera(self, *linhas: str | dict | None, direto: bool = False, exatas: bool = False) -> None:
+        """As próximas linhas têm de ser estas; se não se diz que são `exatas`, o que vem antes do texto pode ser outro.
 
         Um `AVISO:` pode vir a qualquer hora, e é pulado; a posição na fila também, se não é ela que se espera nem se
-        diz que o esperado vem `direto`.
+        diz que o esperado vem `direto`; e a saudação de quem fala antes da hora.
         """
         for esperada in linhas:
             self._novo_passo()
             puladas = AVISOS if direto or _comeca(esperada, POSICOES) else AVISOS + POSICOES
-            while not _igual(esperada, chegou := self._proxima(_mostrar(esperada))):
-                if not _comeca(chegou, puladas):
+            while not self._serve(esperada, chegou := self._proxima(_mostrar(esperada)), exatas):
+                if not _comeca(chegou, puladas) and not self._saudou(chegou):
                     raise Falha(self._le(_mostrar(esperada)), _mostrar(chegou))
+
+    def pede(self, linha: str | bytes | dict, *resposta: str | dict | None) -> None:
+        """Manda uma linha e espera a resposta."""
+        self.envia(linha)
+        self.espera(*resposta)
 
     def ate(self, comeco: str | tuple[str, ...]) -> str:
         """Lê até uma linha que comece assim (ou de um destes jeitos), e a devolve: o caminho até o que se confere."""
@@ -212,8 +224,7 @@ class Participante(Fio):
 
     def pergunta(self) -> None:
         """Lê a resposta ao tipo, qualquer que seja, e também uma saudação que venha antes dela."""
-        resposta = self.alguma()
-        if resposta and not resposta.startswith(("NOME:", "FIM:", "{")):
+        if self._saudou(self.alguma()):
             self.alguma(exigida=False)
 
     def nada_chegou(self, espera: float = 0.0) -> None:
@@ -236,6 +247,17 @@ class Participante(Fio):
     def _novo_passo(self, prazo: float | None = None) -> None:
         self._ate = min(time.monotonic() + (prazo or self.prazo), self.limite)
 
+    def _serve(self, esperada: str | dict | None, linha: str | None, exatas: bool) -> bool:
+        """Diz se a linha é a esperada. O que vem antes do texto pode ser outra coisa, contanto que sempre a mesma."""
+        com_prefixo = isinstance(esperada, str) and re.fullmatch(r"(\[.*?\]: |CONECTADO:)(.*)", esperada)
+        if exatas or not com_prefixo or linha is FECHOU or not linha.endswith(com_prefixo[2]):
+            return _igual(esperada, linha)
+        prefixo, veio = com_prefixo[1], linha.removesuffix(com_prefixo[2])
+        return (prefixo[0] == "[" or veio.startswith(prefixo)) and self._prefixos.setdefault(prefixo, veio) == veio
+
+    def _saudou(self, linha: str | None) -> bool:
+        return self.lidas == [linha] and linha is not FECHOU and not linha.startswith(DO_SERVIDOR)
+
     def _le(self, o_que: str) -> str:
         return f"{self.nome} lê {o_que}" if self.nome else o_que
 
@@ -244,10 +266,9 @@ class Participante(Fio):
         try:
             linha = self.linha()
         except TimeoutError:
-            avisos = [lida for lida in self.lidas[-1:] if lida and lida.startswith("AVISO:")]
             veio = f"nada em {self.prazo:g} s"
-            if avisos:
-                veio += f", depois de {avisos[0]!r}"
+            if self.lidas:
+                veio += f", depois de {_mostrar(self.lidas[-1])}"
             if self._resto:
                 veio += f"; só meia linha, sem o \\n: {self._resto[:60]!r}"
             raise Falha(self._le(esperado), veio) from None
@@ -255,6 +276,7 @@ class Participante(Fio):
             raise Falha(self._le(esperado), f"o fim do fluxo no meio de uma linha: {self._resto[:60]!r}") from None
         except UnicodeDecodeError as erro:
             raise Falha(self._le(esperado), f"bytes que não são UTF-8: {erro.object[:60]!r}") from None
+        linha = linha and linha.removesuffix("\r")  # há quem o mande, e não conta
         self.lidas.append(linha)
         return linha
 

@@ -1,6 +1,7 @@
 """O palco de uma regra: um programa do aluno só para ela, quem se conecta a ele, e o relato do que se viu."""
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -107,7 +108,7 @@ class Palco:
 
     # Quem chega. O caminho até o que a regra confere aceita qualquer resposta: um desvio custa uma regra só.
 
-    def conecta(self, nome: str, **opcoes) -> Participante:
+    def conecta(self, nome: str = "alguém", **opcoes) -> Participante:
         """Alguém que ainda não disse nada. Espera o servidor subir tentando esta mesma conexão."""
         ate = min(time.monotonic() + (self.alvo.prazo if self.participantes else self.alvo.subida), self.limite)
         while True:
@@ -117,7 +118,8 @@ class Palco:
                 if self.servidor.codigo() is not None:
                     raise Falha("o servidor aceita conexões", self._como_acabou()) from None
                 if time.monotonic() > ate:
-                    raise Falha(f"o servidor aceita conexões na porta {self.endereco[1]}", self._recusa(erro)) from None
+                    aceita = "o servidor aceita conexões em {}:{}".format(*self.endereco)
+                    raise Falha(aceita, self._recusa(erro)) from None
                 time.sleep(0.01)
             else:
                 self.participantes.append(novo)
@@ -154,10 +156,11 @@ class Palco:
         return c, a
 
     def da_uma_volta(self) -> None:
-        """Dá ao servidor tempo de ler o que já lhe foi mandado: alguém se conecta, fala, é respondido e vai embora."""
-        alguem = self.conecta("alguém")
-        alguem.envia("CLIENTE")
-        alguem.alguma()
+        """Dá ao servidor tempo de ler o que já lhe foi mandado: alguém se conecta, é recusado e vai embora."""
+        alguem = self.conecta()
+        alguem.envia("?")
+        if alguem.tem_o_que_ler(espera=0.1):  # há servidores que não respondem a isto
+            alguem.alguma(exigida=False)
         alguem.fecha()
 
     # O que houve com o servidor.
@@ -205,11 +208,17 @@ def conferir(
     regras: Sequence[Regra], alvo: Alvo, montar: Callable[[Alvo], Palco] = com_servidor, juntas: int = 12
 ) -> Iterator[Resultado]:
     """Roda as regras, algumas ao mesmo tempo (cada uma espera quase só pela rede), e dá os resultados pela ordem."""
+    acabou = threading.Event()
     with ThreadPoolExecutor(juntas) as threads, contextlib.ExitStack() as no_fim:
 
         def montar_e_lembrar(alvo: Alvo) -> Palco:
             palco = montar(alvo)
             no_fim.callback(palco.fecha)  # quem interrompe não espera pelas que estão em curso
+            if acabou.is_set():  # interrompeu enquanto este se montava
+                palco.fecha()
             return palco
 
-        yield from threads.map(lambda regra: conferir_uma(regra, alvo, montar_e_lembrar), regras)
+        try:
+            yield from threads.map(lambda regra: conferir_uma(regra, alvo, montar_e_lembrar), regras)
+        finally:
+            acabou.set()

@@ -23,11 +23,15 @@ PORTAS = range(20_000, 32_000)
 _PROXIMAS = itertools.cycle(random.sample(PORTAS, len(PORTAS)))
 """Nenhuma se repete tão cedo, ainda que se confiram vários programas juntos; nem a ordem, em dois conferidores."""
 
+NASCENDO = threading.Lock()
+"""Um programa, ao nascer, tem por um instante os sockets abertos aqui; se um deles experimenta uma porta, ela parece
+ocupada a quem a recebeu. Por isso nenhum nasce enquanto se experimenta uma."""
+
 
 def porta_livre() -> int:
     """A próxima das portas em que ninguém aceita agora."""
     for porta in itertools.islice(_PROXIMAS, len(PORTAS)):
-        with socket.socket() as sock, contextlib.suppress(OSError):
+        with NASCENDO, socket.socket() as sock, contextlib.suppress(OSError):
             sock.bind(("127.0.0.1", porta))
             return porta
     raise Falha("uma porta livre nesta máquina", "nenhuma")
@@ -49,16 +53,17 @@ class Processo:
         # Um grupo só dele: no fim, encerra-se o grupo.
         grupo = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP} if NO_WINDOWS else {"start_new_session": True}
         try:
-            self.processo = subprocess.Popen(
-                _argumentos(comando, trocas, pasta),
-                cwd=pasta,
-                stdin=subprocess.PIPE,  # aberta: há servidores que acabam quando a entrada acaba
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                # Sem isto um programa em Python só mostra o que escreveu quando acaba.
-                env=os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"},
-                **grupo,
-            )
+            with NASCENDO:
+                self.processo = subprocess.Popen(
+                    _argumentos(comando, trocas, pasta),
+                    cwd=pasta,
+                    stdin=subprocess.PIPE,  # aberta: há servidores que acabam quando a entrada acaba
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    # Sem isto um programa em Python só mostra o que escreveu quando acaba.
+                    env=os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"},
+                    **grupo,
+                )
         except (OSError, ValueError) as erro:
             motivo = "há aspas que não fecham" if isinstance(erro, ValueError) else erro.strerror
             if isinstance(erro, FileNotFoundError):

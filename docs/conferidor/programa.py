@@ -109,7 +109,7 @@ class Cena:
 
     def diz(self, texto: str) -> None:
         """O programa manda ao servidor o que se digitou, com o prefixo de quem fala ou sem ele."""
-        linha = self.fio.ate(("[", texto)).rstrip("\r")
+        linha = self.fio.ate(("[", texto))
         if linha not in (texto, f"[{self.nome}]: {texto}"):
             raise Falha(f"o servidor lê {texto!r} ou {f'[{self.nome}]: {texto}'!r}", repr(linha))
 
@@ -136,7 +136,7 @@ def programa_conecta(cena: Cena) -> None:
 @regra(1, "A primeira linha é o tipo, `CLIENTE` ou `ATENDENTE`, terminada em `\\n`.", IDENTIFICACAO, RECV)
 def programa_tipo(cena: Cena) -> None:
     tipo = cena.conecta().alguma()
-    if (tipo or "").rstrip("\r") not in ("CLIENTE", "ATENDENTE"):
+    if tipo not in ("CLIENTE", "ATENDENTE"):
         raise Falha("o servidor lê 'CLIENTE' ou 'ATENDENTE'", repr(tipo))
 
 
@@ -145,7 +145,7 @@ def programa_nome(cena: Cena) -> None:
     fio = cena.conecta()
     fio.alguma()
     fio.envia("NOME:")
-    if (nome := fio.alguma() or "").rstrip("\r") != cena.nome:
+    if (nome := fio.alguma()) != cena.nome:
         raise Falha(f"o servidor lê {cena.nome!r}", repr(nome))
 
 
