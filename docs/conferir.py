@@ -214,7 +214,8 @@ def ler_opcoes(argumentos: Sequence[str] | None = None) -> argparse.Namespace:
         opcoes.regras_pedidas = livro.escolher(opcoes.nivel, filter(None, opcoes.so.replace(" ", "").split(",")))
     except ValueError as erro:
         analisador.error(f"{erro}; --regras mostra todas")
-    if arquivo := opcoes.json or opcoes.csv:
+    arquivo = opcoes.json or opcoes.csv
+    if arquivo:
         try:
             arquivo.open("a").close()  # agora, e não depois de conferir uma turma inteira
         except OSError as erro:
