@@ -357,10 +357,16 @@ def test_sinais_de_quem_lancou_sem_teclado(fila: Cena, programa: str, visto: str
 SAINDO_SE_INTERROMPE = """
 import signal, sys, cliente
 from atendimento.tela import Tela
+
+class SemResposta(cliente.Cliente):
+    def conectar(self):
+        super().conectar()
+        self.lotes = iter(list, None)  # e não um recv: o sinal que vem logo antes dele espera que ele volte
+
 sair = Tela.__exit__
 Tela.__exit__ = lambda *argumentos: signal.raise_signal(signal.SIGINT) or sair(*argumentos)
 sys.argv[0] = "cliente.py"
-sys.exit(cliente.main())
+sys.exit(cliente.main(SemResposta))
 """
 
 
