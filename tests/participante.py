@@ -17,8 +17,8 @@ acontecer."""
 class Participante(Fio):
     """A conexão crua do conferidor dos alunos, com as exigências de um teste: nada se pula, e o que falta é erro."""
 
-    def __init__(self, endereco: tuple, nome: str = "", buffers: int | None = None) -> None:
-        super().__init__(endereco, nome, buffers, PRAZO)
+    def __init__(self, *args, **opcoes) -> None:
+        super().__init__(*args, prazo=PRAZO, **opcoes)
 
     def linha(self) -> str | None:
         linha = super().linha()

@@ -384,6 +384,20 @@ def test_o_log_conta_quem_chega_e_quem_nao_se_identifica(abrir_servidor, caplog)
     ]
 
 
+def test_em_ipv6(abrir_servidor, caplog):
+    """O servidor também atende num endereço de IPv6, que o log põe entre colchetes."""
+    caplog.set_level(logging.INFO, "fila")
+    try:
+        servidor = abrir_servidor(host="::1")
+    except OSError:
+        pytest.skip("esta máquina não tem IPv6")
+    yuri = Participante((), sock=socket.create_connection(servidor.server_address[:2]))
+    yuri.envia("CLIENTE", "Yuri")
+    yuri.espera("NOME:", "FILA:1")
+    assert f"Yuri (CLIENTE) conectou de [::1]:{yuri.sock.getsockname()[1]}." in caplog.messages
+    yuri.fecha()
+
+
 def test_quem_espera_que_todos_saiam_sabe_quando(servidor, monkeypatch):
     """A conexão que já acabou fecha-se na hora, e é um aviso: quem encerra não espera a ronda, nem o prazo inteiro."""
     monkeypatch.setattr(Carteiro, "INSISTIR_A_CADA", 100 * PRAZO)

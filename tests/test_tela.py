@@ -14,11 +14,10 @@ import pytest
 
 pytest.importorskip("pty", reason="sem pseudoterminais (Windows)")
 
-from atendimento.carteiro import Carteiro  # noqa: E402
 from atendimento.linha import dobrar, dobrar_entre_palavras, largura_total  # noqa: E402
 from participante import PRAZO  # noqa: E402
 from pseudoterminal import CIMA, CTRL_A, CTRL_C, CTRL_D, CTRL_K, CTRL_L, CTRL_U, CTRL_Z, DIREITA  # noqa: E402
-from pseudoterminal import ENTER, ESQUERDA, TAB, Conexao, NoTerminal, Programa  # noqa: E402
+from pseudoterminal import ENTER, ESQUERDA, TAB, Conexao, NoShell, NoTerminal, Programa  # noqa: E402
 from test_falhas import demorado  # noqa: E402
 from test_programas import ACABOU, ENTROU, INICIO, LIVRE, NAO_ENVIADO, PARA_ANA, PARA_BIA, PARA_YURI  # noqa: E402
 from test_programas import PROMPT, SESSAO_ENCERRADA, Cena, abrir, cena, fila  # noqa: E402
@@ -160,7 +159,8 @@ def test_historico_e_completar(fila: Cena) -> None:
     yuri.digita(CTRL_U + "/EN" + TAB)
     yuri.espera_no_fim(PARA_ANA + "/encerrar")
     yuri.digita(ENTER)
-    assert yuri.espera_fim().endswith("*** Sessão encerrada. ***")
+    fim = "*** Atendimento encerrado. Você encerrou a conversa. ***"
+    assert yuri.espera_fim().endswith(f"{fim}\n{SESSAO_ENCERRADA}")
 
 
 @casos("tecla, fim", {"ctrl-c": (CTRL_C, "Saindo..."), "ctrl-d": (CTRL_D, PARA_ANA.strip())})
@@ -214,26 +214,15 @@ def test_mensagem_longa_demais(fila: Cena) -> None:
 # --- O terminal volta a ser o que era -------------------------------------------------------------
 
 
-class NoShell(NoTerminal):
-    """Um `sh` de verdade, onde se digita o comando que abre o programa."""
-
-    def __init__(self, *opcoes: str) -> None:
-        comando = f"import os; os.execvp('sh', ['sh', *{opcoes!r}])"
-        super().__init__("-c", comando, ambiente={"PS1": "$ ", "ENV": ""})
-        self.espera_no_fim("$")
-
-    def abre(self, cena: Cena, programa: str = "cliente.py") -> None:
-        self.digita(f"{sys.executable} {programa} --nome Yuri --porta {cena.porta}{ENTER}")
-
-
 @pytest.fixture
 def no_shell(fila: Cena) -> Callable[..., tuple[Conexao, NoShell]]:
     """Ana, e Yuri que abriu o programa num shell e já conversa."""
 
     def abrir(*opcoes: str) -> tuple[Conexao, NoShell]:
         ana = fila.conecta("ATENDENTE", "Ana")
-        yuri = fila.pilha.enter_context(NoShell(*opcoes))
-        yuri.abre(fila)
+        yuri = fila.pilha.enter_context(NoShell(*opcoes, ambiente={"PS1": "$ ", "ENV": ""}))
+        yuri.espera_no_fim("$")
+        yuri.digita(f"{sys.executable} cliente.py --nome Yuri --porta {fila.porta}{ENTER}")
         yuri.espera_no_fim(PARA_ANA)
         return ana, yuri
 
@@ -499,59 +488,22 @@ def test_o_enter_que_cruza_com_a_saida(abrir: Callable, digitado: str, vezes: in
         assert re.sub(rf"FIM:.*|FILA:\d|AVISO:.*|CONECTADO:Ana|NOME:|\[Ana\]: para C{n}|\n", "", atual.saida) == ""
         ana.emulador.esquecer()
         atual = seguinte
+    assert "\a" not in ana.saida  # com `--sem-som`, nenhuma conversa toca
 
 
-# --- Quem é, e onde -------------------------------------------------------------------------------
-
-
-def test_pensar_muito_no_nome(abrir_servidor: Callable, cena: Cena, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Se o prazo venceu enquanto se pensava, o programa reconecta e se identifica."""
-    monkeypatch.setattr(Carteiro, "DESPEDIDA", 0.1)
-    servidor = abrir_servidor(prazo_identificacao=0.2)
-    cena.porta = servidor.server_address[1]
-    yuri = cena.terminal("cliente.py")
-    yuri.espera_tela("Digite seu nome:")
-    (primeira,) = servidor.aceitas
-    servidor.espera_que_fechem(primeira)
-    yuri.digita("Yuri" + ENTER)
-    yuri.espera_no_fim("(Você é o número 1 na fila. Por favor, aguarde...)", PROMPT)
-    assert "prazo" not in yuri.tela and "Tempo" not in yuri.tela
+# --- A senha --------------------------------------------------------------------------------------
 
 
 def test_senha_do_atendente(abrir: Callable) -> None:
-    """Digitada, não aparece, e a errada se pergunta de novo, até três vezes; a da variável, uma."""
-    cena = abrir(senha="segredo")
-    for senhas in (("um", "segredo"), ("um", "dois", "três")):
-        ana, recusada = cena.terminal("atendente.py", "--nome", "Ana"), []
-        for senha in senhas:
-            ana.espera_no_fim(*recusada, "Senha dos atendentes:")
-            ana.digita(senha + CTRL_L)
-            ana.espera_tela("Senha dos atendentes:")  # Ctrl+L limpou a janela
-            ana.digita(ENTER)
-            recusada = ["*** Senha incorreta. ***"]
-        if senhas[-1] == "segredo":
-            ana.espera_tela("\n".join(["Senha dos atendentes:", *INICIO_DE_ANA, PROMPT]))
-        else:
-            assert ana.espera_fim(1) == "Senha dos atendentes:\n*** Senha incorreta. ***"
-    da_variavel = [cena.terminal("atendente.py", "--nome", "Bia", FILA_SENHA=senha) for senha in ("seg\x01redo", "um")]
-    da_variavel[0].espera_tela("\n".join([*INICIO_DE_ANA, PROMPT]))
-    assert da_variavel[1].espera_fim(1) == "*** Senha incorreta. ***"
-
-
-POUCA_PACIENCIA = """
-import runpy, sys, cliente
-cliente.Cliente.PRIMEIRA_RESPOSTA_EM = 0.2
-sys.argv = ["cliente.py", *sys.argv[1:]]
-sys.exit(cliente.main())
-"""
-
-
-def test_quem_nao_e_o_servidor_da_fila(cena: Cena) -> None:
-    """Onde nada responde não está o servidor, e o programa o diz."""
-    aceita = cena.impostor()
-    yuri = cena.terminal("-c", POUCA_PACIENCIA)
-    aceita()
-    assert yuri.espera_fim(1) == "*** Nada respondeu em 0.2 s: não parece ser o servidor da fila. ***"
+    """Digitada, não aparece, nem quando se pergunta de novo."""
+    ana, recusada = abrir(senha="segredo").terminal("atendente.py", "--nome", "Ana"), []
+    for senha in ("um", "segredo"):
+        ana.espera_no_fim(*recusada, "Senha dos atendentes:")
+        ana.digita(senha + CTRL_L)
+        ana.espera_tela("Senha dos atendentes:")  # Ctrl+L limpou a janela
+        ana.digita(ENTER)
+        recusada = ["*** Senha incorreta. ***"]
+    ana.espera_tela("\n".join(["Senha dos atendentes:", *INICIO_DE_ANA, PROMPT]))
 
 
 # --- Sem terminal, ou quase -----------------------------------------------------------------------
@@ -620,8 +572,7 @@ def test_sem_entrada_ou_saida(fila: Cena) -> None:
     for fechadas in "<&-", ">&-", "<&- >&-":
         anas.append(fila.conecta("ATENDENTE", "Ana"))
         comando = f"exec {sys.executable} cliente.py --nome Yuri --porta {fila.porta} {fechadas}"
-        programa = f"import os; os.execvp('sh', ['sh', '-c', {comando!r}])"
-        yuris.append(fila.pilha.enter_context(NoTerminal("-c", programa)))
+        yuris.append(fila.pilha.enter_context(NoShell("-c", comando)))
     for ana in anas:
         ana.espera_na_tela("CONECTADO:Yuri\n")
         ana.envia("Oi!\nFIM:")
