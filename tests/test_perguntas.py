@@ -10,6 +10,7 @@ import pytest
 from conferidor.regras import NOME_INVALIDO
 from participante import PRAZO
 from test_protocolo import casos
+from test_servidor import ESGOTADO
 
 from atendente import Atendente
 from atendimento.carteiro import Carteiro
@@ -56,9 +57,10 @@ def entrar(digitar):
         digitar(*linha)
         pessoa = Pessoa(respostas)
         alguem = programa(pessoa, ler_opcoes_da_conversa("", ""))
-        entrou = alguem.entrar()
-        alguem.sock.close()
-        return entrou, pessoa.leu
+        try:
+            return alguem.entrar(), pessoa.leu
+        finally:
+            alguem.sock.close()
 
     return entrar
 
@@ -169,13 +171,14 @@ def entrar_num_impostor(entrar):
 # O que se lê em vez da pergunta do nome, e o que a pessoa vê.
 RESPOSTAS = {
     "FIM:Servidor lotado; tente mais tarde.\n": "*** Servidor lotado; tente mais tarde. ***",
+    f"{ESGOTADO}\n": f"*** {ESGOTADO[4:]} ***",
     "220 smtp.exemplo ESMTP\r\n": "*** Desconectado do servidor. ***",
     "": "*** Desconectado do servidor. ***",
     None: "*** Nada respondeu em 0.1 s: não parece ser o servidor da fila. ***",
 }
 
 
-@pytest.mark.parametrize(("resposta", "leu"), RESPOSTAS.items(), ids=["recusa", "outra-coisa", "fecha", "nada"])
+@pytest.mark.parametrize(("resposta", "leu"), RESPOSTAS.items(), ids=["recusa", "prazo", "outra-coisa", "fecha", "nada"])
 def test_quem_nao_e_o_servidor_da_fila(entrar_num_impostor, resposta, leu):
     """Quem é recusado, ou abandonado, antes de dizer o nome sabe disso."""
     assert entrar_num_impostor(Cliente, resposta) == (False, [leu], "CLIENTE\n")

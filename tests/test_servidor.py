@@ -388,9 +388,10 @@ def test_em_ipv6(abrir_servidor, caplog):
     """O servidor também atende num endereço de IPv6, que o log põe entre colchetes."""
     caplog.set_level(logging.INFO, "fila")
     try:
-        servidor = abrir_servidor(host="::1")
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:
         pytest.skip("esta máquina não tem IPv6")
+    servidor = abrir_servidor(host="::1")
     yuri = Participante((), sock=socket.create_connection(servidor.server_address[:2]))
     yuri.envia("CLIENTE", "Yuri")
     yuri.espera("NOME:", "FILA:1")
