@@ -10,7 +10,7 @@ import pytest
 from conferidor.regras import NOME_INVALIDO
 from participante import PRAZO
 from test_protocolo import casos
-from test_servidor import ESGOTADO
+from test_servidor import ESGOTADO, LOTADO
 
 from atendente import Atendente
 from atendimento.carteiro import Carteiro
@@ -18,6 +18,7 @@ from atendimento.opcoes import ler_opcoes_da_conversa
 from atendimento.perguntas import PERGUNTAS, Perguntas
 from cliente import Cliente, main
 from protocolo import Tipo
+
 
 class Pessoa:
     """No lugar da tela, quem lê o que o programa diz e responde ao que ele pergunta."""
@@ -168,20 +169,19 @@ def entrar_num_impostor(entrar):
         yield entrar_num_impostor
 
 
-# O que se lê em vez da pergunta do nome, e o que a pessoa vê.
-RESPOSTAS = {
-    "FIM:Servidor lotado; tente mais tarde.\n": "*** Servidor lotado; tente mais tarde. ***",
-    f"{ESGOTADO}\n": f"*** {ESGOTADO[4:]} ***",
-    "220 smtp.exemplo ESMTP\r\n": "*** Desconectado do servidor. ***",
-    "": "*** Desconectado do servidor. ***",
-    None: "*** Nada respondeu em 0.1 s: não parece ser o servidor da fila. ***",
-}
-
-
-@pytest.mark.parametrize(("resposta", "leu"), RESPOSTAS.items(), ids=["recusa", "prazo", "outra-coisa", "fecha", "nada"])
+@casos(
+    "resposta, leu",
+    {
+        "recusa": (f"{LOTADO}\n", LOTADO[4:]),
+        "prazo": (f"{ESGOTADO}\n", ESGOTADO[4:]),
+        "outra-coisa": ("220 smtp.exemplo ESMTP\r\n", "Desconectado do servidor."),
+        "fecha": ("", "Desconectado do servidor."),
+        "nada": (None, "Nada respondeu em 0.1 s: não parece ser o servidor da fila."),
+    },
+)
 def test_quem_nao_e_o_servidor_da_fila(entrar_num_impostor, resposta, leu):
     """Quem é recusado, ou abandonado, antes de dizer o nome sabe disso."""
-    assert entrar_num_impostor(Cliente, resposta) == (False, [leu], "CLIENTE\n")
+    assert entrar_num_impostor(Cliente, resposta) == (False, [f"*** {leu} ***"], "CLIENTE\n")
 
 
 @casos("programa, tipo", {"cliente": (Cliente, "cliente"), "atendente": (Atendente, "atendente")})

@@ -1,5 +1,6 @@
 """O que se vê na tela de quem conversa, num terminal de verdade: a linha, o que chega, as teclas, o fim."""
 
+import contextlib
 import os
 import random
 import re
@@ -8,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -374,36 +375,44 @@ def test_cliente_sai_sozinho(fila: Cena) -> None:
     assert yuri.espera_fim() == f"{INICIO}\n{fim}\n{SESSAO_ENCERRADA}"
 
 
-def test_frase_que_era_para_quem_saiu(fila: Cena) -> None:
-    """A frase pela metade não vai para o seguinte: Enter só o chama, e ↑ traz o texto de volta."""
-    ana = fila.terminal("atendente.py", "--nome", "Ana")
+@contextlib.contextmanager
+def bia_espera_que_yuri_saia(fila: Cena, ana: NoTerminal) -> Iterator[Conexao]:
+    """Ana, que começa livre, conversa com Yuri até o fim do bloco; e Bia, na fila."""
     ana.espera_no_fim(LIVRE, PROMPT)
     with fila.conecta("CLIENTE", "Yuri", ate="CONECTADO:Ana\n"):
         bia = fila.conecta("CLIENTE", "Bia", ate="FILA:1\n")
         ana.espera_no_fim(PARA_YURI)
+        yield bia
+
+
+def conferir_que_bia_so_le_o_que_e_dela(ana: NoTerminal, bia: Conexao) -> None:
+    ana.espera_no_fim("*** Conexão estabelecida! Você está falando com Bia. ***", PARA_BIA)
+    ana.digita("Oi, Bia" + ENTER)
+    assert bia.espera_na_tela("Oi, Bia\n") == "NOME:\nFILA:1\nCONECTADO:Ana\n[Ana]: Oi, Bia\n"
+
+
+def test_frase_que_era_para_quem_saiu(fila: Cena) -> None:
+    """A frase pela metade não vai para o seguinte: Enter só o chama, e ↑ traz o texto de volta."""
+    ana = fila.terminal("atendente.py", "--nome", "Ana")
+    with bia_espera_que_yuri_saia(fila, ana) as bia:
         ana.digita("segredo de Yuri")
         ana.espera_no_fim(PARA_YURI + "segredo de Yuri")
     ana.espera_no_fim("*** Chat encerrado. ***", *NAO_ENVIADO, PROMPT)
     ana.digita(" e mais" + ENTER)
-    ana.espera_no_fim("*** Conexão estabelecida! Você está falando com Bia. ***", PARA_BIA)
+    ana.espera_no_fim(PARA_BIA)
     ana.digita(CIMA + CIMA)
     ana.espera_no_fim(PARA_BIA + "segredo de Yuri")
-    ana.digita(CTRL_U + "Oi, Bia" + ENTER)
-    assert bia.espera_na_tela("Oi, Bia\n") == "NOME:\nFILA:1\nCONECTADO:Ana\n[Ana]: Oi, Bia\n"
+    ana.digita(CTRL_U)
+    conferir_que_bia_so_le_o_que_e_dela(ana, bia)
 
 
 def test_so_espacos_nao_sao_uma_frase(fila: Cena) -> None:
     """Não há o que trazer de volta: o próximo é chamado na hora, e os espaços não vão na primeira frase para ele."""
     ana = fila.terminal("atendente.py", "--nome", "Ana")
-    ana.espera_no_fim(LIVRE, PROMPT)
-    with fila.conecta("CLIENTE", "Yuri", ate="CONECTADO:Ana\n"):
-        bia = fila.conecta("CLIENTE", "Bia", ate="FILA:1\n")
-        ana.espera_no_fim(PARA_YURI)
+    with bia_espera_que_yuri_saia(fila, ana) as bia:
         ana.digita("   ")
         ana.espera_cursor(-1, len(PARA_YURI) + 3)
-    ana.espera_no_fim("*** Conexão estabelecida! Você está falando com Bia. ***", PARA_BIA)
-    ana.digita("Oi, Bia" + ENTER)
-    assert bia.espera_na_tela("Oi, Bia\n") == "NOME:\nFILA:1\nCONECTADO:Ana\n[Ana]: Oi, Bia\n"
+    conferir_que_bia_so_le_o_que_e_dela(ana, bia)
 
 
 LE_E_SO_DEPOIS_ACABA = """
@@ -429,19 +438,14 @@ sys.exit(cliente.main(Lenta))
 def test_a_conversa_que_acaba_entre_o_enter_e_o_envio(fila: Cena) -> None:
     """É como se tivesse acabado antes do Enter: a frase não vai a ninguém, ↑ a traz, e só outro chama o próximo."""
     ana = fila.terminal("-c", LE_E_SO_DEPOIS_ACABA, "--nome", "Ana")
-    ana.espera_no_fim(LIVRE, PROMPT)
-    with fila.conecta("CLIENTE", "Yuri", ate="CONECTADO:Ana\n"):
-        bia = fila.conecta("CLIENTE", "Bia", ate="FILA:1\n")
-        ana.espera_no_fim(PARA_YURI)
+    with bia_espera_que_yuri_saia(fila, ana) as bia:
         ana.digita("segredo de Yuri" + ENTER)
         ana.espera_no_fim(PARA_YURI + "segredo de Yuri", "(lida)")
     ana.espera_no_fim("*** Chat encerrado. ***", *NAO_ENVIADO, PROMPT)
     ana.digita(CIMA)
     ana.espera_no_fim(PROMPT + "segredo de Yuri")
     ana.digita(CTRL_U + ENTER)
-    ana.espera_no_fim("*** Conexão estabelecida! Você está falando com Bia. ***", PARA_BIA)
-    ana.digita("Oi, Bia" + ENTER)
-    assert bia.espera_na_tela("Oi, Bia\n") == "NOME:\nFILA:1\nCONECTADO:Ana\n[Ana]: Oi, Bia\n"
+    conferir_que_bia_so_le_o_que_e_dela(ana, bia)
 
 
 def test_sem_teclado_a_frase_que_a_conversa_nao_esperou(fila: Cena) -> None:
