@@ -14,6 +14,7 @@ from test_servidor import ESGOTADO, LOTADO
 
 from atendente import Atendente
 from atendimento.carteiro import Carteiro
+from atendimento.identificacao import Identificacao
 from atendimento.opcoes import ler_opcoes_da_conversa
 from atendimento.perguntas import PERGUNTAS, Perguntas
 from cliente import Cliente, main
@@ -124,13 +125,18 @@ def test_senha(abrir_servidor, entrar, variavel, respostas, entrou, leu):
 def test_pensar_muito_no_nome(abrir_servidor, entrar, monkeypatch):
     """Se o prazo venceu enquanto se pensava, o programa reconecta e se identifica."""
     monkeypatch.setattr(Carteiro, "DESPEDIDA", 0.1)
-    servidor = abrir_servidor(prazo_identificacao=0.1)
+    servidor, prazos, perguntar = abrir_servidor(), iter([0.1, PRAZO]), Identificacao._perguntar
+
+    def perguntar_com_pressa(identificacao, *args):
+        servidor.prazo_identificacao = next(prazos)
+        return perguntar(identificacao, *args)
 
     def pensar():
         servidor.espera_que_fechem(servidor.aceitas[0])
         servidor.prazo_identificacao = PRAZO
         yield "Yuri"
 
+    monkeypatch.setattr(Identificacao, "_perguntar", perguntar_com_pressa)
     assert entrar(Cliente, servidor.endereco, respostas=pensar()) == (True, [PERGUNTAS[Tipo.CLIENTE]["nome"]])
 
 
