@@ -159,18 +159,13 @@ def entrar_num_impostor(entrar):
 
                 def conectar(self):
                     super().conectar()
-                    self.outro = pilha.enter_context(ouvinte.accept()[0])
+                    outros.append(pilha.enter_context(ouvinte.accept()[0]))
                     if resposta is not None:
-                        self.outro.sendall(resposta.encode())
-                        self.outro.shutdown(socket.SHUT_WR)
+                        outros[0].sendall(resposta.encode())
+                        outros[0].shutdown(socket.SHUT_WR)
 
-                def identificar(self):
-                    fim = super().identificar()
-                    disse.append(self.outro.recv(4096).decode())
-                    return fim
-
-            disse = []
-            return *entrar(Enganado, ouvinte.getsockname(), opcoes), *disse
+            outros = []
+            return *entrar(Enganado, ouvinte.getsockname(), opcoes), outros[0].recv(4096).decode()
 
         yield entrar_num_impostor
 
