@@ -33,7 +33,6 @@ LIVRE = "(Aguardando clientes...)"
 CONECTADO = "*** Conexão estabelecida! Você está falando com {}. ***"
 ENCERRADO = "*** Atendimento encerrado. {}. ***"
 CHAT_ENCERRADO, SESSAO_ENCERRADA = "*** Chat encerrado. ***", "*** Sessão encerrada. ***"
-DESCONECTADO = "*** Desconectado do servidor. ***"
 COMANDOS = "(Para ver os comandos, /ajuda.)"
 ACABOU = "(A conversa acabou; o que está escrito não foi enviado. Enter fecha.)"
 NAO_ENVIADO = ["(O que você escrevia não foi enviado. Enter chama o próximo; ↑ traz o texto de", "  volta.)"]
@@ -41,13 +40,9 @@ ENTROU = {
     "cliente.py": f"Procurando um atendente...\n{COMANDOS}",
     "atendente.py": f"Você está online e aguardando clientes.\n{COMANDOS}",
 }
-DEPARTAMENTO_INVALIDO = "Departamento inválido: escolha entre Vendas, Suporte."
 
-# Quem usa cada programa, e quem está do outro lado.
+# Quem usa cada programa.
 EU = {"cliente.py": "Yuri", "atendente.py": "Ana"}
-OUTRO = {"cliente.py": ("ATENDENTE", "Ana"), "atendente.py": ("CLIENTE", "Yuri")}
-
-nos_dois = pytest.mark.parametrize("programa", EU, ids=["cliente", "atendente"])
 
 
 class Cena:
@@ -90,9 +85,9 @@ class Cena:
         yuri.espera_no_fim(*dobrar(PARA_ANA, yuri.colunas))
         return ana, yuri
 
-    def impostor(self, host: str = "127.0.0.1") -> Callable[[], Conexao]:
+    def impostor(self) -> Callable[[], Conexao]:
         """Um servidor que só faz o que o teste manda: devolve o que aceita a conexão seguinte."""
-        ouvinte = self.pilha.enter_context(socket.create_server((host, 0)))
+        ouvinte = self.pilha.enter_context(socket.create_server(("127.0.0.1", 0)))
         ouvinte.settimeout(PRAZO)
         self.porta = ouvinte.getsockname()[1]
         return lambda: self.pilha.enter_context(Conexao(ouvinte.accept()[0]))
@@ -302,7 +297,7 @@ def test_ctrl_c_no_servidor_no_meio_da_conversa(cena: Cena) -> None:
     assert "Encerrando." in servidor.espera_fim() and "\x1b[36m[MATCHMAKER]" in servidor.saida
 
 
-@casos("rst, aviso", {"fim": (False, DESCONECTADO), "rst": (True, "*** A conexão com o servidor caiu. ***")})
+@casos("rst, aviso", {"fim": (False, "Desconectado do servidor."), "rst": (True, "A conexão com o servidor caiu.")})
 def test_o_servidor_some_no_meio_da_conversa(cena: Cena, rst: bool, aviso: str) -> None:
     """O programa diz como foi, e termina."""
     aceita = cena.impostor()
@@ -312,7 +307,7 @@ def test_o_servidor_some_no_meio_da_conversa(cena: Cena, rst: bool, aviso: str) 
         servidor.espera_na_tela("CLIENTE\nYuri\n")
         yuri.espera_no_fim(PARA_ANA)
         servidor.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", rst, 0))
-    assert yuri.espera_fim() == f"{INICIO}\n{aviso}"
+    assert yuri.espera_fim() == f"{INICIO}\n*** {aviso} ***"
 
 
 # --- Sem terminal -------------------------------------------------------------------------------
@@ -344,7 +339,7 @@ def test_conversa_por_pipe(loja: Cena) -> None:
     fim = [ENCERRADO.format("O cliente Caio desconectou"), CHAT_ENCERRADO]
     esperado = ["Você está online e aguardando clientes.", CONECTADO.format("Caio"), "[Caio]: Tchau", *fim]
     assert bia.espera_fim().splitlines()[:5] == esperado
-    assert recusado.espera_fim(1) == f"{DEPARTAMENTO_INVALIDO}\n"
+    assert recusado.espera_fim(1) == "Departamento inválido: escolha entre Vendas, Suporte.\n"
     assert not {"\a", "\x1b"} & {*yuri.saida, *bia.saida}
 
 
