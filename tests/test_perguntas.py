@@ -78,16 +78,25 @@ def test_nome_invalido(tipo):
     assert pessoa.leu == [pergunta, NOME_INVALIDO[4:]] * 3 + [pergunta]
 
 
-DO_CLIENTE = ["3", "Nada", "1,2", ""], {"2": "2", "1": "2", " VENDAS": "Vendas"}
-DO_ATENDENTE = ["0", "1, Nada", "1,,2", "-1"], {"1, vendas": "2,Vendas", "": "*", "vendas": "Vendas"}
+DO_CLIENTE = {"2": "2", "1": "2", " VENDAS": "Vendas"}
+DO_ATENDENTE = {"1, vendas": "2,Vendas", "": "*", "vendas": "Vendas"}
 
 
 @casos(
-    "tipo, erradas, certas", {"cliente": (Tipo.CLIENTE, *DO_CLIENTE), "atendente": (Tipo.ATENDENTE, *DO_ATENDENTE)}
+    "tipo, pergunta, erradas, certas",
+    {
+        "cliente": (Tipo.CLIENTE, "Departamento (número ou nome): ", ["3", "Nada", "1,2", ""], DO_CLIENTE),
+        "atendente": (
+            Tipo.ATENDENTE,
+            "Departamentos (números ou nomes, com vírgulas; Enter para todos): ",
+            ["0", "1, Nada", "1,,2", "-1"],
+            DO_ATENDENTE,
+        ),
+    },
 )
-def test_departamento(tipo, erradas, certas):
+def test_departamento(tipo, pergunta, erradas, certas):
     """Valem o nome e o número, nesta ordem, e ao atendente vários, ou todos; o que não serve é perguntado de novo."""
-    pergunta, aviso = PERGUNTAS[tipo]["departamento"], "Departamento inválido: escolha entre 2, Vendas."
+    aviso = "Departamento inválido: escolha entre 2, Vendas."
     for certa, resposta in certas.items():
         pessoa = Pessoa([*erradas, certa])
         assert Perguntas(pessoa, tipo, "Yuri").responder("departamento", ["2", "Vendas"]) == resposta
