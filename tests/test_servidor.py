@@ -315,6 +315,15 @@ def test_o_servidor_se_despede_de_todos_ao_encerrar(servidor):
         servidor.conecta()
 
 
+def test_encerrar_espera_aos_poucos(servidor, monkeypatch):
+    """Nenhuma espera é longa: o sinal que chega logo antes dela só é tratado quando ela acaba."""
+    servidor.cliente("Yuri", "FILA:1")
+    esperas, esperar = [], servidor.mudou.wait
+    monkeypatch.setattr(servidor.mudou, "wait", lambda segundos: esperas.append(segundos) or esperar(segundos))
+    servidor.encerrar(prazo=0.15)
+    assert len(esperas) > 1 and max(esperas) <= 0.1
+
+
 def test_encerrar_nao_espera_por_quem_nao_fecha(servidor):
     """Vencido o prazo de encerrar, quem ainda não fechou é cortado, também quem já se despedia."""
     recusado = servidor.conecta()
