@@ -27,7 +27,7 @@ PASSO = max((RAIZ / "docs" / "passos").glob("passo*.py"))
 
 
 def comando(programa: str | Path = "servidor.py", raiz: Path = RAIZ) -> str:
-    return f'"{sys.executable}" "{raiz / programa}" --porta {{porta}}'
+    return f'"{sys.executable}" -S "{raiz / programa}" --porta {{porta}}'
 
 
 def falhas(resultados) -> list[str]:

@@ -440,7 +440,7 @@ class Processo(Anfitriao):
     """Um servidor em outro processo."""
 
     def __init__(self, *opcoes: str, porta: int = 0, antes: tuple[str, ...] = (), **popen) -> None:
-        comando = [*antes, sys.executable, "-c", PROGRAMA, "--host", "127.0.0.1", "--porta", str(porta), *opcoes]
+        comando = [*antes, sys.executable, "-S", "-c", PROGRAMA, "--host", "127.0.0.1", "--porta", str(porta), *opcoes]
         ambiente = {nome: valor for nome, valor in os.environ.items() if nome != "FILA_SENHA"}
         popen = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "env": ambiente} | popen
         self.popen = subprocess.Popen(comando, cwd=Path(modulo.__file__).parent, **popen)

@@ -35,6 +35,7 @@ class Pessoa:
 
     def perguntar(self, pergunta, oculta=False, opcoes=()):
         self.leu.append(pergunta)
+        self.opcoes = opcoes  # o que TAB completa
         return next(self.respostas)
 
 
@@ -101,6 +102,15 @@ def test_departamento(tipo, pergunta, erradas, certas):
         pessoa = Pessoa([*erradas, certa])
         assert Perguntas(pessoa, tipo, "Yuri").responder("departamento", ["2", "Vendas"]) == resposta
         assert pessoa.leu == ["  1. 2\n  2. Vendas", *[pergunta, aviso] * len(erradas), pergunta]
+        assert pessoa.opcoes == ["2", "Vendas"]
+
+
+def test_o_que_nao_se_esperava_que_perguntassem(monkeypatch):
+    """Pergunta-se à pessoa pelo nome do campo."""
+    monkeypatch.delenv("FILA_SENHA", raising=False)
+    pessoa = Pessoa(["segredo"])
+    assert Perguntas(pessoa, Tipo.CLIENTE, "Yuri").responder("senha", ()) == "segredo"
+    assert pessoa.leu == ["senha: "]
 
 
 def test_opcao_departamento(abrir_servidor, digitar, entrar, capsys):
