@@ -34,7 +34,7 @@ def colar(texto: str) -> str:
 # --- A mensagem que chega -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("colunas", [20, 33, 80, demorado(160, id="160"), demorado(200, id="200")])
+@pytest.mark.parametrize("colunas", [20, 33, *(demorado(largas, id=str(largas)) for largas in (80, 160, 200))])
 def test_nada_se_mistura(fila: Cena, colunas: int) -> None:
     """Teclas e mensagens em ordem sorteada: a cada passo a tela e o cursor são os que têm de ser."""
     sorte = random.Random(colunas)
