@@ -213,14 +213,21 @@ class Servidor(socketserver.ThreadingTCPServer):
         for conexao in self.filas.desligar():
             self.carteiro.cuidar_de(conexao)
         with self.mudou:
-            self.mudou.wait_for(lambda: not self.conexoes, prazo)
+            self._esperar_que_fechem(prazo)
             restantes = list(self.conexoes.values())
         for conexao in restantes:
             with conexao.vez:
                 conexao.cortar()
         with self.mudou:
-            self.mudou.wait_for(lambda: not self.conexoes, 1.0)
+            self._esperar_que_fechem(1.0)
         self.carteiro.parar()
+
+    def _esperar_que_fechem(self, prazo: float) -> None:
+        """Espera que não haja mais conexões, até `prazo` segundos. Exige `mudou`."""
+        ate = time.monotonic() + prazo
+        while self.conexoes and time.monotonic() < ate:
+            # Aos poucos: o sinal que chega logo antes de uma espera só é tratado quando ela acaba.
+            self.mudou.wait(0.1)
 
     # Para quem se identifica, na thread da conexão.
 

@@ -38,7 +38,7 @@ class ServidorDeTeste(Anfitriao, modulo.Servidor):
         self.fechadas = 0
 
     def serve_forever(self, poll_interval: float = 0.0) -> None:
-        super().serve_forever(poll_interval=0.005)
+        super().serve_forever(poll_interval=0.001)
 
     def get_request(self) -> tuple[socket.socket, tuple]:
         sock, endereco = super().get_request()

@@ -29,8 +29,8 @@ ARQUIVOS = ["protocolo.py", "servidor.py", *(f"atendimento/{nome}.py" for nome i
 
 # Primeiro os que mais acham: cada defeito para no primeiro teste que falha.
 TESTES = [f"tests/test_{nome}.py" for nome in (
-    "protocolo", "turno", "linha", "filas", "envio", "servidor", "registro", "maquina", "opcoes", "json", "extensoes",
-    "rastro", "limites", "falhas", "programas", "caos", "solucoes", "turma", "conferir")]  # fmt: skip
+    "protocolo", "turno", "linha", "filas", "envio", "servidor", "registro", "maquina", "opcoes", "perguntas", "json",
+    "extensoes", "rastro", "limites", "falhas", "programas", "caos", "solucoes", "turma", "conferir")]  # fmt: skip
 
 # Estes procuram um trecho no programa, e o defeito o mudou, ou mudou a forma em que foi escrito: falhar por isso não é
 # achá-lo.

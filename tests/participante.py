@@ -5,13 +5,20 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent.parent / "docs"))
 
-from conferidor.dialogo import FECHOU, PRAZO, Fio  # noqa: E402
+from conferidor.dialogo import FECHOU, Fio  # noqa: E402
 
 __all__ = ["FECHOU", "PRAZO", "Anfitriao", "Participante"]
+
+PRAZO = 60.0
+"""Segundos que se espera pelo que tem de acontecer. São muitos, que a máquina pode estar cheia: só se esgotam se falta
+acontecer."""
 
 
 class Participante(Fio):
     """A conexão crua do conferidor dos alunos, com as exigências de um teste: nada se pula, e o que falta é erro."""
+
+    def __init__(self, *args, **opcoes) -> None:
+        super().__init__(*args, prazo=PRAZO, **opcoes)
 
     def linha(self) -> str | None:
         linha = super().linha()

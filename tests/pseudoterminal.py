@@ -256,6 +256,9 @@ class Conexao(Leitor):
 class Programa(Leitor):
     """Um programa do projeto que recebe `entrada` por um pipe e escreve, erros inclusive, em outro."""
 
+    # Só a biblioteca padrão lhes serve: sem procurar outras, começam antes.
+    COMANDO = [sys.executable, "-S"]
+
     def __init__(self, *argumentos: str, entrada: bytes = b"", ambiente: Mapping[str, str] = {}) -> None:
         saida, escrita = os.pipe()
         self._inicia(argumentos, ambiente, stdin=subprocess.PIPE, stdout=escrita, stderr=escrita)
@@ -265,7 +268,7 @@ class Programa(Leitor):
         self.processo.stdin.close()
 
     def _inicia(self, argumentos: tuple[str, ...], ambiente: Mapping[str, str], **opcoes: object) -> None:
-        comando = [sys.executable, *argumentos]
+        comando = [*self.COMANDO, *argumentos]
         self.processo = subprocess.Popen(comando, cwd=RAIZ, env=_AMBIENTE | ambiente, bufsize=0, **opcoes)
 
     def espera_fim(self, codigo: int = 0) -> str:
@@ -346,13 +349,12 @@ class NoTerminal(Programa):
         os.close(self.descritor)
 
 
+class NoShell(NoTerminal):
+    """Um comando do `sh`, ou ele mesmo, num terminal."""
+
+    COMANDO = ["sh"]
+
+
 def _adotar_terminal() -> None:
     """No processo novo: o terminal passa a ser o dele, e Ctrl+C ali vira SIGINT."""
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-
-
-def executa(*argumentos: str) -> tuple[int, str, str]:
-    """Um programa que termina logo: o código, a saída e os erros."""
-    opcoes = {"cwd": RAIZ, "env": _AMBIENTE, "stdin": subprocess.DEVNULL, "encoding": "utf-8", "timeout": PRAZO}
-    fim = subprocess.run([sys.executable, *argumentos], capture_output=True, **opcoes)
-    return fim.returncode, fim.stdout, fim.stderr

@@ -67,12 +67,13 @@ class Trava(Vez):
         self.mundo.visto = self.mundo.retrato()
 
 
-class DeMemoria(Participante):
-    """Um participante que guarda, como linhas, o que lhe contam."""
+class DeMemoria(Participante, Vez):
+    """Um participante que guarda, como linhas, o que lhe contam; e a sua própria vez, que assim se copia depressa."""
 
     def __init__(self, mundo, chave):
-        super().__init__()
-        self.mundo, self.chave, self.vez = mundo, chave, Vez(mundo)
+        Participante.__init__(self)
+        Vez.__init__(self, mundo)
+        self.chave, self.vez = chave, self
         self.lidas = []
         self.falta_enviar = False
         self.acabou = False

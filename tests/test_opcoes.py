@@ -125,13 +125,11 @@ def test_senha_no_ambiente(abre, monkeypatch, capsys):
     assert fim.value.code == 2 and capsys.readouterr().err.startswith(f"servidor.py: {vazia}\n")
 
 
-def test_host_em_ipv6(abre):
-    """O servidor também sobe num endereço de IPv6."""
-    try:
-        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
-    except OSError:
-        pytest.skip("esta máquina não tem IPv6")
-    assert abre("--host", "::1").server_address[0] == "::1"
+def test_a_porta_de_outro_servidor(abre):
+    """O servidor não sobe na porta em que outro já está."""
+    porta = abre().server_address[1]
+    with pytest.raises(SystemExit, match=f"^Não foi possível iniciar: a porta {porta} "):
+        abre("--porta", str(porta))
 
 
 def test_uma_turma_se_conecta_junta(abre):

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,8 +19,9 @@ pytest.importorskip("pty", reason="sem pseudoterminais (Windows)")
 import resource  # noqa: E402
 
 from atendimento.linha import dobrar  # noqa: E402
+from conferidor.regras import NOME_INVALIDO  # noqa: E402
 from participante import PRAZO  # noqa: E402
-from pseudoterminal import CTRL_C, CTRL_D, ENTER, Conexao, NoTerminal, Programa, executa  # noqa: E402
+from pseudoterminal import CTRL_C, CTRL_D, ENTER, Conexao, NoShell, NoTerminal, Programa  # noqa: E402
 
 from atendimento.maquina import Nucleos  # noqa: E402
 from test_protocolo import casos  # noqa: E402
@@ -31,7 +33,6 @@ LIVRE = "(Aguardando clientes...)"
 CONECTADO = "*** Conexão estabelecida! Você está falando com {}. ***"
 ENCERRADO = "*** Atendimento encerrado. {}. ***"
 CHAT_ENCERRADO, SESSAO_ENCERRADA = "*** Chat encerrado. ***", "*** Sessão encerrada. ***"
-DESCONECTADO = "*** Desconectado do servidor. ***"
 COMANDOS = "(Para ver os comandos, /ajuda.)"
 ACABOU = "(A conversa acabou; o que está escrito não foi enviado. Enter fecha.)"
 NAO_ENVIADO = ["(O que você escrevia não foi enviado. Enter chama o próximo; ↑ traz o texto de", "  volta.)"]
@@ -39,14 +40,9 @@ ENTROU = {
     "cliente.py": f"Procurando um atendente...\n{COMANDOS}",
     "atendente.py": f"Você está online e aguardando clientes.\n{COMANDOS}",
 }
-NOME_INVALIDO = "Nome inválido: use de 1 a 40 caracteres, sem colchetes."
-DEPARTAMENTO_INVALIDO = "Departamento inválido: escolha entre Vendas, Suporte."
 
-# Quem usa cada programa, e quem está do outro lado.
+# Quem usa cada programa.
 EU = {"cliente.py": "Yuri", "atendente.py": "Ana"}
-OUTRO = {"cliente.py": ("ATENDENTE", "Ana"), "atendente.py": ("CLIENTE", "Yuri")}
-
-nos_dois = pytest.mark.parametrize("programa", EU, ids=["cliente", "atendente"])
 
 
 class Cena:
@@ -89,9 +85,9 @@ class Cena:
         yuri.espera_no_fim(*dobrar(PARA_ANA, yuri.colunas))
         return ana, yuri
 
-    def impostor(self, host: str = "127.0.0.1") -> Callable[[], Conexao]:
+    def impostor(self) -> Callable[[], Conexao]:
         """Um servidor que só faz o que o teste manda: devolve o que aceita a conexão seguinte."""
-        ouvinte = self.pilha.enter_context(socket.create_server((host, 0)))
+        ouvinte = self.pilha.enter_context(socket.create_server(("127.0.0.1", 0)))
         ouvinte.settimeout(PRAZO)
         self.porta = ouvinte.getsockname()[1]
         return lambda: self.pilha.enter_context(Conexao(ouvinte.accept()[0]))
@@ -161,6 +157,7 @@ def test_conversa_inteira_em_dois_terminais(fila: Cena, opcoes: tuple[str, ...])
     assert yuri.espera_fim().endswith(PARA_ANA + "/sair")
     fim = ENCERRADO.format("O cliente Yuri desconectou")
     ana.espera_tela(f"{tela_de_ana}{fim}\n{CHAT_ENCERRADO}\n{LIVRE}\n{PROMPT}")
+    assert (yuri.saida.count("\a"), ana.saida.count("\a")) == (1, 1)  # só o par que se forma chama quem está longe
 
 
 # --- Os comandos da tela ------------------------------------------------------------------------
@@ -238,128 +235,32 @@ def test_transferir(loja: Cena) -> None:
     bia.espera_na_tela("[Yuri]: Bom dia, é que caiu.\n")
 
 
-def test_toque(fila: Cena) -> None:
-    """O terminal toca uma vez por par formado, e não na fila, nem com mensagens ou avisos; com `--sem-som`, nunca."""
-    yuri, ana = (fila.terminal(programa, "--nome", EU[programa]) for programa in EU)
-    yuri.espera_na_tela(CONECTADO.format("Ana"))
-    ana.espera_no_fim(CONECTADO.format("Yuri"), PARA_YURI)
-    ana.digita("Oi!" + ENTER + "/fila" + ENTER)
-    ana.espera_no_fim("(Nenhum cliente na fila.)", PARA_YURI)
-    yuri.espera_no_fim("[Ana]: Oi!", PARA_ANA)
-    bia = fila.terminal("cliente.py", "--nome", "Bia", "--sem-som")
-    bia.espera_no_fim(NA_FILA, PROMPT)
-    fila.conecta("ATENDENTE", "Caio", ate="CONECTADO:Bia\n")
-    bia.espera_na_tela(CONECTADO.format("Caio"))
-    assert [alguem.saida.count("\a") for alguem in (yuri, ana, bia)] == [1, 1, 0]
-
-
-# --- As perguntas -------------------------------------------------------------------------------
-
-
-@nos_dois
-def test_nome_invalido_e_perguntado_de_novo(fila: Cena, programa: str) -> None:
-    """A pergunta se repete até o nome servir."""
-    pergunta = {"cliente.py": "Digite seu nome: ", "atendente.py": "Digite seu nome de atendente: "}[programa]
-    eu, tela = fila.terminal(programa), ""
-    for nome in ("a[b]", "   ", "x" * 41):
-        eu.espera_tela(tela + pergunta)
-        eu.digita(nome + ENTER)
-        tela += f"{pergunta}{nome}\n{NOME_INVALIDO}\n"
-    eu.espera_tela(tela + pergunta)
-    eu.digita(EU[programa] + ENTER)
-    eu.espera_na_tela(f"{pergunta}{EU[programa]}\n{ENTROU[programa]}\n")
-
-
-DO_CLIENTE = {"2": ["2"], "1": ["2"], " VENDAS": ["Vendas"]}
-DO_ATENDENTE = {"1, vendas": ["2", "Vendas"], "": ["2", "Vendas"], "vendas": ["Vendas"]}
-
-
-@casos(
-    "programa, pergunta, erradas, certas",
-    {
-        "cliente": ("cliente.py", "Departamento (número ou nome): ", ["3", "Nada", "1,2", ""], DO_CLIENTE),
-        "atendente": (
-            "atendente.py",
-            "Departamentos (números ou nomes, com vírgulas; Enter para todos): ",
-            ["0", "1, Nada", "1,,2", "-1"],
-            DO_ATENDENTE,
-        ),
-    },
-)
-def test_pergunta_do_departamento(abrir: Callable, programa: str, pergunta: str, erradas: list, certas: dict) -> None:
-    """Valem o nome e o número, nesta ordem, e ao atendente vários, ou todos; o que não serve é perguntado de novo."""
-    cena = abrir(departamentos=("2", "Vendas"))
-    terminais = [cena.terminal(programa, "--nome", EU[programa]) for _ in certas]
-    for eu, (certa, escolhidos) in zip(terminais, certas.items()):
-        tela = "  1. 2\n  2. Vendas\n"
-        for errada in erradas:
-            eu.espera_tela(tela + pergunta)
-            eu.digita(errada + ENTER)
-            tela += f"{pergunta}{errada}\nDepartamento inválido: escolha entre 2, Vendas.\n"
-        erradas = []
-        eu.espera_tela(tela + pergunta)
-        eu.digita(certa + ENTER)
-        tela += f"{pergunta}{certa}\n{ENTROU[programa]}\n{NA_FILA if programa == 'cliente.py' else LIVRE}\n"
-        eu.espera_tela(tela + PROMPT)
-        tipo = OUTRO[programa][0]
-        for nome in escolhidos:
-            with cena.conecta(f"{tipo}:{nome}", nome, ate=f"CONECTADO:{EU[programa]}\n") as outro:
-                outro.envia("FIM:")
-                outro.espera_na_tela("Você encerrou a conversa.\n")
-            if programa == "atendente.py":  # o próximo só é chamado depois do PRONTO
-                fim = ENCERRADO.format(f"O cliente {nome} encerrou a conversa")
-                eu.espera_no_fim(fim, CHAT_ENCERRADO, LIVRE, PROMPT)
-        if programa == "atendente.py":
-            eu.digita(CTRL_D)
-        eu.espera_fim()
-
-
-def test_opcao_departamento(loja: Cena) -> None:
-    """Com a opção não há pergunta; o que o servidor não tem ele recusa antes de perguntar o nome."""
-    recusado = loja.terminal("atendente.py", "--departamento", "Vendas,Nada")
-    yuri = loja.terminal("cliente.py", "--nome", "Yuri", "--departamento", "suporte")
-    yuri.espera_tela(f"{ENTROU['cliente.py']}\n{NA_FILA}\n{PROMPT}")
-    ana = loja.terminal("atendente.py", "--nome", "Ana", "--departamento", "vendas, SUPORTE")
-    ana.espera_tela(f"{ENTROU['atendente.py']}\n{CONECTADO.format('Yuri')}\n{PARA_YURI}")
-    assert recusado.espera_fim(1) == f"*** {DEPARTAMENTO_INVALIDO} ***"
-
-
 # --- O fim --------------------------------------------------------------------------------------
 
 
-def test_encerrar_do_cliente(fila: Cena) -> None:
-    """O cliente que encerra, na fila ou na conversa, vê o fim dela, e o programa termina."""
-    na_fila = fila.terminal("cliente.py", "--nome", "Bia")
-    na_fila.espera_no_fim(NA_FILA, PROMPT)
-    na_fila.digita("/encerrar" + ENTER)
-    assert na_fila.espera_fim().endswith(f"*** Você saiu da fila. ***\n{SESSAO_ENCERRADA}")
-    ana, yuri = fila.conversa()
+def test_encerrar_na_fila(fila: Cena) -> None:
+    """O cliente que encerra na fila vê o fim, e o programa termina."""
+    yuri = fila.terminal("cliente.py", "--nome", "Yuri")
+    yuri.espera_no_fim(NA_FILA, PROMPT)
     yuri.digita("/encerrar" + ENTER)
-    assert yuri.espera_fim().endswith(f"{ENCERRADO.format('Você encerrou a conversa')}\n{SESSAO_ENCERRADA}")
-    ana.espera_na_tela("FIM:Atendimento encerrado. O cliente Yuri encerrou a conversa.\nFILA:OK\n")
+    assert yuri.espera_fim().endswith(f"*** Você saiu da fila. ***\n{SESSAO_ENCERRADA}")
 
 
 # Com que programa, em que servidor, até onde se chegou, e com que tecla se sai.
 SAIDAS = [
     ("cliente.py", {}, "Digite seu nome", CTRL_C),
-    ("atendente.py", {}, "Digite seu nome", CTRL_D),
-    ("atendente.py", {"senha": "x"}, "Senha dos atendentes:", CTRL_C),
-    ("cliente.py", {"departamentos": ["A"]}, "Departamento", CTRL_D),
+    ("atendente.py", {"senha": "x"}, "Senha dos atendentes:", CTRL_D),
+    ("cliente.py", {"departamentos": ["A"]}, "Departamento", CTRL_C),
     ("cliente.py", {}, NA_FILA, CTRL_D),
-    ("cliente.py", {}, "Sua mensagem para", "meia linha" + CTRL_C * 2),
-    ("atendente.py", {}, "Sua mensagem para", CTRL_C),
 ]
 
 
 def test_tecla_de_sair(abrir: Callable) -> None:
-    """Ctrl+C e Ctrl+D saem em paz de qualquer ponto, e o terminal volta a ser o que era."""
+    """Ctrl+C e Ctrl+D saem em paz também antes da conversa, e o terminal volta a ser o que era."""
     saindo = []
     for programa, opcoes, ate, saida in SAIDAS:
         cena = abrir(**opcoes)
-        if ate.startswith("Sua"):
-            cena.conecta(*OUTRO[programa])
-        eu = cena.terminal(programa, *([] if ate.startswith("Digite") else ["--nome", "X"]))
-        saindo.append((eu, ate, saida))
+        saindo.append((cena.terminal(programa, *([] if ate.startswith("Digite") else ["--nome", "X"])), ate, saida))
     for eu, ate, saida in saindo:
         eu.espera_na_tela(ate)
         eu.digita(saida)
@@ -370,7 +271,7 @@ def test_janela_fechada_no_meio_da_linha(fila: Cena, tmp_path: Path) -> None:
     """Fechar a janela encerra a conversa para o outro, a meia linha não é enviada, e não há traceback."""
     ana, erros = fila.conecta("ATENDENTE", "Ana"), tmp_path / "erros.txt"
     comando = f"exec {sys.executable} cliente.py --nome Yuri --porta {fila.porta} 2> {erros}"
-    yuri = fila.pilha.enter_context(NoTerminal("-c", f"import os; os.execvp('sh', ['sh', '-c', {comando!r}])"))
+    yuri = fila.pilha.enter_context(NoShell("-c", comando))
     yuri.espera_no_fim(PARA_ANA)
     yuri.digita("meia linha")
     yuri.espera_no_fim(PARA_ANA + "meia linha")
@@ -379,24 +280,34 @@ def test_janela_fechada_no_meio_da_linha(fila: Cena, tmp_path: Path) -> None:
     assert (yuri.processo.wait(PRAZO), erros.read_text()) == (128 + signal.SIGHUP, "")
 
 
-@casos("morto, aviso", {"ctrl-c": (False, "*** Servidor encerrado. ***"), "morto": (True, DESCONECTADO)})
-def test_servidor_acaba_no_meio_da_conversa(cena: Cena, morto: bool, aviso: str) -> None:
-    """Os dois lados sabem que o servidor acabou, e os programas terminam; no terminal dele, Ctrl+C basta."""
+def test_ctrl_c_no_servidor_no_meio_da_conversa(cena: Cena) -> None:
+    """Os dois lados sabem que o servidor acabou, e os programas terminam. Num terminal, todos têm cores."""
     servidor = cena.servidor(classe=NoTerminal)
     ana, yuri = (cena.terminal(programa, "--nome", EU[programa]) for programa in reversed(EU))
     ana.espera_no_fim(CONECTADO.format("Yuri"), PARA_YURI)
     yuri.espera_na_tela(CONECTADO.format("Ana"))
     yuri.digita("meia linha")
     yuri.espera_no_fim(PARA_ANA + "meia linha")
-    if morto:
-        servidor.processo.kill()
-    else:
-        servidor.digita(CTRL_C)
+    servidor.digita(CTRL_C)
     yuri.espera_no_fim(ACABOU, PROMPT + "meia linha")
     yuri.digita(ENTER)
     for programa in (yuri, ana):
-        assert aviso in programa.espera_fim()
-    assert ("Encerrando." in servidor.espera_fim(-signal.SIGKILL if morto else 0)) is not morto
+        assert "*** Servidor encerrado. ***" in programa.espera_fim()
+        assert "\x1b[32m*** Conexão" in programa.saida
+    assert "Encerrando." in servidor.espera_fim() and "\x1b[36m[MATCHMAKER]" in servidor.saida
+
+
+@casos("rst, aviso", {"fim": (False, "Desconectado do servidor."), "rst": (True, "A conexão com o servidor caiu.")})
+def test_o_servidor_some_no_meio_da_conversa(cena: Cena, rst: bool, aviso: str) -> None:
+    """O programa diz como foi, e termina."""
+    aceita = cena.impostor()
+    yuri = cena.terminal("cliente.py", "--nome", "Yuri")
+    with aceita() as servidor:
+        servidor.envia("NOME:\nCONECTADO:Ana")
+        servidor.espera_na_tela("CLIENTE\nYuri\n")
+        yuri.espera_no_fim(PARA_ANA)
+        servidor.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", rst, 0))
+    assert yuri.espera_fim() == f"{INICIO}\n*** {aviso} ***"
 
 
 # --- Sem terminal -------------------------------------------------------------------------------
@@ -428,7 +339,7 @@ def test_conversa_por_pipe(loja: Cena) -> None:
     fim = [ENCERRADO.format("O cliente Caio desconectou"), CHAT_ENCERRADO]
     esperado = ["Você está online e aguardando clientes.", CONECTADO.format("Caio"), "[Caio]: Tchau", *fim]
     assert bia.espera_fim().splitlines()[:5] == esperado
-    assert recusado.espera_fim(1) == f"{DEPARTAMENTO_INVALIDO}\n"
+    assert recusado.espera_fim(1) == "Departamento inválido: escolha entre Vendas, Suporte.\n"
     assert not {"\a", "\x1b"} & {*yuri.saida, *bia.saida}
 
 
@@ -445,7 +356,7 @@ def test_o_que_o_cliente_por_pipe_diz_chega_antes_do_fim(fila: Cena) -> None:
 def test_entrada_por_pipe_sem_nome_que_sirva(fila: Cena) -> None:
     """Sem um nome na entrada o programa termina logo, sem traceback."""
     vazia, invalida = fila.por_pipe("cliente.py", b""), fila.por_pipe("atendente.py", b"a[b]\n")
-    assert (vazia.espera_fim(), invalida.espera_fim(1)) == ("", f"{NOME_INVALIDO}\n")
+    assert (vazia.espera_fim(), invalida.espera_fim(1)) == ("", f"{NOME_INVALIDO[4:]}\n")
 
 
 # --- Um servidor em que não se pode confiar -----------------------------------------------------
@@ -467,49 +378,7 @@ def test_servidor_hostil(cena: Cena) -> None:
     assert yuri.espera_fim() == "\n".join(tela)
 
 
-# O que se lê em vez da pergunta do nome, e o que a pessoa vê.
-RESPOSTAS = {
-    "FIM:Servidor lotado; tente mais tarde.\n": "*** Servidor lotado; tente mais tarde. ***",
-    "220 smtp.exemplo ESMTP\r\n": DESCONECTADO,
-    "": DESCONECTADO,
-}
-
-
-def test_identificacao_que_nao_termina(cena: Cena) -> None:
-    """Quem é recusado, ou abandonado, antes de dizer o nome sabe disso, e o código é 1."""
-    abertos = [(cena.impostor(), cena.terminal("cliente.py")) for _ in RESPOSTAS]
-    for (aceita, eu), (resposta, dito) in zip(abertos, RESPOSTAS.items()):
-        with aceita() as impostor:
-            impostor.espera_na_tela("\n")
-            impostor.envia(resposta.encode())
-        assert eu.espera_fim(1) == dito
-
-
-@nos_dois
-def test_opcoes_host_porta_e_json(cena: Cena, programa: str) -> None:
-    """O programa fala aonde lhe dizem, como lhe dizem; se lá não há servidor, diz isso em stderr, com código 1."""
-    try:
-        aceita = cena.impostor("127.0.0.2")
-    except OSError:
-        pytest.skip("esta máquina só tem 127.0.0.1")
-    cena.terminal(programa, "--host", "127.0.0.2", "--json")
-    fora_do_ar = executa(programa, "--porta", str(cena.porta), "--nome", "Yuri")  # em 127.0.0.1
-    onde = f"127.0.0.1, porta {cena.porta}: a conexão foi recusada"
-    assert fora_do_ar == (1, "", f"Não foi possível conectar ao servidor em {onde}. Verifique se ele está online.\n")
-    assert aceita().espera_na_tela("\n") == f'{{"comando":"{programa.removesuffix(".py")}"}}\n'
-
-
 # --- O servidor ---------------------------------------------------------------------------------
-
-
-def test_cores(cena: Cena) -> None:
-    """Num terminal há cores, no servidor e na conversa."""
-    servidor = cena.servidor(classe=NoTerminal)
-    ana, yuri = cena.conversa()
-    ana.envia("Oi!")
-    yuri.espera_no_fim("[Ana]: Oi!", PARA_ANA)
-    servidor.espera_na_tela("[MATCHMAKER]")
-    assert "\x1b[36m[MATCHMAKER]" in servidor.saida and "\x1b[32m*** Conexão" in yuri.saida
 
 
 def test_um_turno_inteiro(cena: Cena, tmp_path: Path) -> None:
@@ -604,23 +473,3 @@ def test_o_processo_sobrevive_ao_json_hostil(cena: Cena) -> None:
     servidor.processo.terminate()
     servidor.espera_fim()
 
-
-def test_porta_ocupada(fila: Cena) -> None:
-    """O servidor que não consegue a porta diz isso em stderr, sem traceback, com código 1."""
-    codigo, saida, erros = executa("servidor.py", "--host", "127.0.0.1", "--porta", str(fila.porta))
-    assert (codigo, saida) == (1, "") and erros.startswith("Não foi possível iniciar: a porta ")
-
-
-def test_servidor_em_ipv6(cena: Cena) -> None:
-    """O servidor sobe num endereço de IPv6, e diz o que digitar para chegar a ele."""
-    try:
-        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
-    except OSError:
-        pytest.skip("esta máquina não tem IPv6")
-    servidor = cena.servidor("--host", "::1")
-    assert f"python cliente.py --host ::1 --porta {cena.porta} " in servidor.espera_na_tela("python atendente.py")
-    with Conexao(socket.create_connection(("::1", cena.porta), PRAZO)) as yuri:
-        yuri.envia("CLIENTE\nYuri")
-        servidor.espera_na_tela(f"Yuri (CLIENTE) conectou de [::1]:{yuri.sock.getsockname()[1]}.")
-    servidor.processo.terminate()
-    servidor.espera_fim()

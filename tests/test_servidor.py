@@ -315,6 +315,15 @@ def test_o_servidor_se_despede_de_todos_ao_encerrar(servidor):
         servidor.conecta()
 
 
+def test_encerrar_espera_aos_poucos(servidor, monkeypatch):
+    """Nenhuma espera é longa: o sinal que chega logo antes dela só é tratado quando ela acaba."""
+    servidor.cliente("Yuri", "FILA:1")
+    esperas, esperar = [], servidor.mudou.wait
+    monkeypatch.setattr(servidor.mudou, "wait", lambda segundos: esperas.append(segundos) or esperar(segundos))
+    servidor.encerrar(prazo=0.15)
+    assert len(esperas) > 1 and max(esperas) <= 0.1
+
+
 def test_encerrar_nao_espera_por_quem_nao_fecha(servidor):
     """Vencido o prazo de encerrar, quem ainda não fechou é cortado, também quem já se despedia."""
     recusado = servidor.conecta()
@@ -382,6 +391,21 @@ def test_o_log_conta_quem_chega_e_quem_nao_se_identifica(abrir_servidor, caplog)
         ("conexao-3 Ana", "CONNECT", f"Ana (ATENDENTE) conectou de 127.0.0.1:{portas[2]} para Suporte, Vendas."),
         ("conexao-3 Ana", "DISCONNECT", "Ana (ATENDENTE) desconectou."),
     ]
+
+
+def test_em_ipv6(abrir_servidor, caplog):
+    """O servidor também atende num endereço de IPv6, que o log põe entre colchetes."""
+    caplog.set_level(logging.INFO, "fila")
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("esta máquina não tem IPv6")
+    servidor = abrir_servidor(host="::1")
+    yuri = Participante((), sock=socket.create_connection(servidor.server_address[:2]))
+    yuri.envia("CLIENTE", "Yuri")
+    yuri.espera("NOME:", "FILA:1")
+    assert f"Yuri (CLIENTE) conectou de [::1]:{yuri.sock.getsockname()[1]}." in caplog.messages
+    yuri.fecha()
 
 
 def test_quem_espera_que_todos_saiam_sabe_quando(servidor, monkeypatch):

@@ -71,18 +71,19 @@ def test_a_turma_sobe_o_seu_servidor_e_tudo_o_que_se_diz_e_ouvido():
 
 A_TURMA_PARA = ["Enter congela; ", "❚❚ Turma congelada", "A turma continua.", "Resumo da aula, interrompida"]
 ENTERS = {
-    "turma": ("turma.py --alunos 1 --intervalo 600", A_TURMA_PARA),
+    "turma": ("turma.py --porta {} --alunos 1 --intervalo 600", A_TURMA_PARA),
     "experimento": ("experimentos/01_recv_nao_e_mensagem.py", ["(Enter mostra o conserto.)", "CERTO"]),
 }
 
 
 @pytest.mark.skipif(os.name == "nt", reason="precisa de um pseudoterminal")
 @casos("linha, respostas", ENTERS)
-def test_num_terminal_espera_se_por_um_enter(linha, respostas):
+def test_num_terminal_espera_se_por_um_enter(servidor, linha, respostas):
     """A turma para no tempo e volta a andar, até o Ctrl+C; o experimento só então mostra o conserto."""
     from pseudoterminal import NoTerminal
 
-    with NoTerminal(*f"docs/{linha}".split(), ambiente={"NO_COLOR": "1"}) as programa:
+    comando = f"docs/{linha}".format(servidor.endereco[1]).split()
+    with NoTerminal(*comando, ambiente={"NO_COLOR": "1"}) as programa:
         for tecla, resposta in zip(["", "\r", "\r", "\x03"], respostas):
             assert resposta not in programa.tela
             os.write(programa.descritor, tecla.encode())
@@ -260,12 +261,13 @@ def test_ctrl_c_no_meio_encerra_com_o_resumo_e_leva_o_servidor_junto(tmp_path):
         Participante(("127.0.0.1", porta))
 
 
-def test_num_terminal_o_quadro_e_refeito_no_lugar():
+def test_num_terminal_o_quadro_e_refeito_no_lugar(servidor):
     """No fim há uma linha por atendente, e não uma por fato; nenhuma passa da largura."""
     pytest.importorskip("pty", reason="sem pseudoterminais (Windows)")
     from pseudoterminal import NoTerminal
 
-    with NoTerminal("docs/turma.py", "--ritmo", "10000", "--semente", "7", "--alunos", "5", colunas=60) as terminal:
+    opcoes = f"--porta {servidor.endereco[1]} --ritmo 10000 --semente 7 --alunos 5".split()
+    with NoTerminal("docs/turma.py", *opcoes, colunas=60) as terminal:
         tela = terminal.espera_fim()
     titulo, quadro = tela.split("Ctrl+C encerra.")
     quadro, resumo = quadro.split("Resumo da aula:")
