@@ -60,8 +60,9 @@ class Tela:
         self._a_tratar: collections.deque[str] = collections.deque()
         self._pedaco = ""  # o começo de uma linha
         self._fim_da_entrada = False
-        # A trava guarda a saída e tudo o que vem abaixo.
-        self._trava = threading.Lock()
+        # A trava guarda a saída e tudo o que vem abaixo. Uma RLock: se um sinal interrompe a thread principal logo
+        # depois de ela a tomar, ela sai com a trava na mão, e ao sair a toma de novo.
+        self._trava = threading.RLock()
         self.par = ""  # com quem se conversa
         self._conversou = False
         self._acabou = Acabou.NADA

@@ -337,6 +337,25 @@ def test_sinais_de_quem_lancou_o_servidor() -> None:
         servidor.espera_fim()
 
 
+INTERROMPIDO_COM_A_TRAVA = """
+import signal, sys, cliente
+
+class Interrompido(cliente.Cliente):
+    def conversar(self):
+        quadro = self.tela.desenho()
+        quadro.__enter__()
+        signal.raise_signal(signal.SIGTERM)
+
+sys.argv[0] = "cliente.py"
+sys.exit(cliente.main(Interrompido))
+"""
+
+
+def test_o_sinal_que_vem_logo_depois_de_se_tomar_a_trava(fila: Cena) -> None:
+    """A thread principal sai como sempre, e não espera por uma trava que é dela mesma."""
+    fila.terminal("-c", INTERROMPIDO_COM_A_TRAVA, "--nome", "Yuri").espera_fim(128 + signal.SIGTERM)
+
+
 SAINDO_SE_INTERROMPE = """
 import signal, sys, cliente
 from atendimento.tela import Tela
