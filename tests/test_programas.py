@@ -472,4 +472,3 @@ def test_o_processo_sobrevive_ao_json_hostil(cena: Cena) -> None:
         assert yuri.espera_na_tela("Você é o número 1 de 1").count(invalido.format("aviso")) == len(HOSTIS)
     servidor.processo.terminate()
     servidor.espera_fim()
-
