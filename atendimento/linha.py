@@ -106,7 +106,7 @@ class Linha:
         self._cortado = ""  # o que Ctrl+Y repõe
 
     def tecla(self, tecla: str) -> None:
-        """Faz o que a tecla faz; a que não tem nada a fazer na linha é ignorada."""
+        """Faz o que a tecla faz; a que nada faz na linha é ignorada."""
         if not isinstance(tecla, Tecla):
             self.inserir(tecla)
         elif tecla in self.ANDA:
