@@ -69,7 +69,8 @@ class EntradaPosix(Entrada):
         ignorar_o_que_encerra()
         if self.terminal:
             signal.set_wakeup_fd(-1)
-            self._ajustar(self._original, termios.TCSAFLUSH)
+            self._modo = self._original  # a janela que ainda mudar de tamanho não o desfaz
+            self._ajustar(self._modo, termios.TCSAFLUSH)
         os.close(self._sino)
         os.close(self._corda)
 

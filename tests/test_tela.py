@@ -337,23 +337,26 @@ def test_sinais_de_quem_lancou_o_servidor() -> None:
         servidor.espera_fim()
 
 
-INTERROMPIDO_COM_A_TRAVA = """
+SINAIS_NA_PIOR_HORA = """
 import signal, sys, cliente
 
-class Interrompido(cliente.Cliente):
+class ComATrava(cliente.Cliente):
     def conversar(self):
         quadro = self.tela.desenho()
         quadro.__enter__()
         signal.raise_signal(signal.SIGTERM)
 
 sys.argv[0] = "cliente.py"
-sys.exit(cliente.main(Interrompido))
+try:
+    cliente.main(ComATrava)
+finally:
+    signal.raise_signal(signal.SIGWINCH)
 """
 
 
-def test_o_sinal_que_vem_logo_depois_de_se_tomar_a_trava(fila: Cena) -> None:
-    """A thread principal sai como sempre, e não espera por uma trava que é dela mesma."""
-    fila.terminal("-c", INTERROMPIDO_COM_A_TRAVA, "--nome", "Yuri").espera_fim(128 + signal.SIGTERM)
+def test_sinais_na_pior_hora(fila: Cena) -> None:
+    """O que encerra, logo depois de se tomar a trava; a janela que muda, com o terminal já como era: ele fica assim."""
+    fila.terminal("-c", SINAIS_NA_PIOR_HORA, "--nome", "Yuri").espera_fim(128 + signal.SIGTERM)
 
 
 SAINDO_SE_INTERROMPE = """
