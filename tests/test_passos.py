@@ -43,7 +43,7 @@ def test_um_passo_cabe_no_projetor(passo):
 @pytest.mark.parametrize("passo", [pagina.PASSOS[0], pagina.PASSOS[-1]])
 def test_a_porta_que_nao_serve(passo):
     """A porta ocupada, ou que não é uma porta, custa uma frase e código 1."""
-    for porta, frase in ("abc", "python docs/passos 0"), ("99999", "Não foi possível"):
+    for porta, frase in ("abc", "python docs/passos 0"), ("99999", "até a 65535"):
         assert frase in conferir(rodar(pagina.PASTA, str(passo), "--porta", porta), codigo=1)
     with socket.create_server(("", 0)) as ocupada:
         porta = str(ocupada.getsockname()[1])

@@ -23,9 +23,11 @@ def main() -> None:
     sys.argv[1:] = [porta]
     try:
         runpy.run_path(str(arquivo), run_name="__main__")
-    except (OSError, OverflowError) as erro:
+    except OverflowError:
+        sys.exit(f"Não foi possível usar a porta {porta}: elas vão até a 65535.")
+    except OSError as erro:
         # No Windows, a porta do nosso servidor é "sem permissão".
-        if getattr(erro, "errno", None) in (errno.EADDRINUSE, errno.EACCES):
+        if erro.errno in (errno.EADDRINUSE, errno.EACCES):
             sys.exit(f"A porta {porta} já está em uso, ou é reservada. Feche o outro servidor, ou diga outra porta.")
         sys.exit(f"Não foi possível usar a porta {porta}: {erro}")
 
