@@ -4,7 +4,7 @@ De cada um, o arquivo do projeto, o trecho, que tem de aparecer nele uma vez só
 
     python tests/defeitos.py    roda todas as regras contra cada defeito, e diz quais falham
 
-Fica fora da suíte, que só confere se a sua falha: são cem vezes o conferidor inteiro.
+Fica fora da suíte, que de cada um só roda a sua regra: são cem vezes o conferidor inteiro.
 """
 
 import sys
