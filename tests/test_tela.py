@@ -395,10 +395,17 @@ def test_cliente_sai_sozinho(fila: Cena) -> None:
     assert yuri.espera_fim() == f"{INICIO}\n{fim}\n{SESSAO_ENCERRADA}"
 
 
+def esperar_que_diga_pronto(ana: NoTerminal) -> None:
+    """Respondido o que veio depois, o servidor já leu o primeiro `PRONTO:` dela; daqui em diante, espera os outros."""
+    ana.espera_no_fim(LIVRE, PROMPT)
+    ana.digita("/fila" + ENTER)
+    ana.espera_no_fim("(Nenhum cliente na fila.)", PROMPT)
+
+
 @contextlib.contextmanager
 def bia_espera_que_yuri_saia(fila: Cena, ana: NoTerminal) -> Iterator[Conexao]:
     """Ana, que começa livre, conversa com Yuri até o fim do bloco; e Bia, na fila."""
-    ana.espera_no_fim(LIVRE, PROMPT)
+    esperar_que_diga_pronto(ana)
     with fila.conecta("CLIENTE", "Yuri", ate="CONECTADO:Ana\n"):
         bia = fila.conecta("CLIENTE", "Bia", ate="FILA:1\n")
         ana.espera_no_fim(PARA_YURI)
@@ -446,8 +453,9 @@ class Lenta(Atendente):
         acabou.set()
 
     def interpretar(self, linha):
-        self.tela.mostrar("(lida)")
-        acabou.wait()
+        if linha != "/fila":
+            self.tela.mostrar("(lida)")
+            acabou.wait()
         return super().interpretar(linha)
 
 sys.argv[0] = "atendente.py"
@@ -485,7 +493,7 @@ def test_o_enter_que_cruza_com_a_saida(abrir: Callable, digitado: str, vezes: in
     """O cliente sai no instante em que o atendente aperta Enter, muitas vezes: nunca isso chega ao seguinte."""
     fila = abrir(departamentos=["A", "B"])
     ana = fila.terminal("atendente.py", "--nome", "Ana", "--departamento", "A", "--sem-som")
-    ana.espera_no_fim(LIVRE, PROMPT)
+    esperar_que_diga_pronto(ana)
     atual = fila.conecta("CLIENTE:A", "C0", ate="CONECTADO:Ana\n")
     for n in range(vezes):
         seguinte = fila.conecta("CLIENTE:A", f"C{n + 1}", ate="FILA:1\n")
@@ -571,7 +579,8 @@ DE_IDE_QUE_DIZ_QUE_LE = DE_IDE.replace("cliente", "atendente").replace(
 def test_console_de_quem_atende(fila: Cena, digitado: str, visto: str) -> None:
     """O que só se leu depois do fim da conversa: a frase não vai a ninguém, e isso se diz; o comando vale."""
     ana = fila.terminal("-c", DE_IDE_QUE_DIZ_QUE_LE, "--nome", "Ana")
-    ana.espera_na_tela("(lendo)")
+    ana.digita("/fila\n")  # respondido, o servidor já leu o primeiro `PRONTO:` dela
+    ana._le_ate(lambda: "(Nenhum cliente na fila.)" in ana.tela and ana.tela.count("(lendo)") == 2, "a segunda leitura")
     with fila.conecta("CLIENTE", "Yuri", ate="CONECTADO:Ana\n"):
         bia = fila.conecta("CLIENTE", "Bia", ate="FILA:1\n")
         ana.espera_na_tela("falando com Yuri.")
