@@ -569,6 +569,7 @@ def test_o_limite_de_descritores_do_sistema(abrir_processo):
         conexao.fecha()
     conexoes[-1].envia("CLIENTE", "Último")
     conexoes[-1].espera("NOME:", "FILA:2")
+    processo.fecha_participantes()
     processo.termina(signal.SIGTERM)
 
 
