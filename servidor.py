@@ -331,6 +331,9 @@ class Servidor(socketserver.ThreadingTCPServer):
 # O programa.
 # =================================================================================================
 
+PILHA = 512 * 1024
+"""Bytes da pilha de cada thread. O padrão reserva 8 MiB de endereços para cada conexão: em 32 bits não cabem mil."""
+
 FIM_DO_LOG_EM = 1.0
 """Segundos que o programa, ao acabar, espera que o resto do log seja escrito."""
 
@@ -395,7 +398,7 @@ def preparar_o_processo(max_conexoes: int) -> None:
     # Segundos que uma thread espera pela GIL antes de pedir que a soltem. Com o padrão, 5 ms, centenas de threads
     # esperando gastam o núcleo inteiro em acordar e pedir. Quem a tem a solta muito antes, no `recv` seguinte.
     sys.setswitchinterval(0.1)
-    threading.stack_size(512 * 1024)  # o padrão reserva 8 MiB de endereços para cada conexão
+    threading.stack_size(PILHA)
     maquina.permitir_descritores(max_conexoes + 2 * Servidor.DE_SAIDA)
 
 

@@ -10,13 +10,14 @@ import threading
 import pytest
 
 pytest.register_assert_rewrite("participante", "vigias")
-threading.stack_size(2**19)  # bytes, como o programa: em 32 bits não cabem mil threads com os do padrão
 
 import servidor as modulo  # noqa: E402
 from atendimento.carteiro import Carteiro  # noqa: E402
 from atendimento.limites import Lugares, Senhas  # noqa: E402
 from participante import PRAZO, Anfitriao  # noqa: E402
 from vigias import CondicaoVigiada, ConexaoVigiada, FilasVigiadas, vigiada  # noqa: E402
+
+threading.stack_size(modulo.PILHA)  # como no programa
 
 DAS_FILAS = ("departamentos", "devolver", "ouvinte", "relogio")
 
