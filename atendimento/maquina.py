@@ -303,7 +303,7 @@ class Nucleos:
         try:
             # Ao acaso: dois servidores na mesma máquina não escolhem sempre o mesmo.
             self._usar([random.choice(self._todos)] if multidao else self._todos)
-        except OSError:  # não há, ou faltam descritores
+        except OSError:  # ele não existe, ou faltam descritores para o abrir
             log.warning("Sem ler /proc não se escolhe o núcleo das threads. Seguem como estão.")
             self._todos = []
 

@@ -89,12 +89,12 @@ def tipo_atendente(palco: Palco) -> None:
 
 @regra(1, "Quem diz outra coisa lê `FIM:`, com o motivo, e é desconectado.", IDENTIFICACAO, BASE)
 def tipo_invalido(palco: Palco) -> None:
-    palco.conecta("alguém").pede("GERENTE", TIPO_INVALIDO, FECHOU)
+    palco.conecta().pede("GERENTE", TIPO_INVALIDO, FECHOU)
 
 
 @regra(1, "A primeira linha diz o tipo em maiúsculas.", IDENTIFICACAO, BASE)
 def tipo_maiusculas(palco: Palco) -> None:
-    alguem = palco.conecta("alguém")
+    alguem = palco.conecta()
     alguem.envia("cliente")
     alguem.ate("FIM:")
 
@@ -492,7 +492,7 @@ def fim_meio_fechamento(palco: Palco) -> None:
 @regra(4, "Quem vai embora sem se identificar não deixa rastro.", FILA, "Só entra na fila quem já tem nome")
 def fim_sem_identificar(palco: Palco) -> None:
     for dito in b"", b"CLI", b"CLIENTE\n":
-        alguem = palco.conecta("alguém")
+        alguem = palco.conecta()
         alguem.envia(dito)
         alguem.fecha()
     palco.cliente("Yuri")
